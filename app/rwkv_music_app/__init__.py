@@ -1,0 +1,1 @@
+"""The studio: a web app for making music."""

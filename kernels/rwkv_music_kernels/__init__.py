@@ -1,0 +1,1 @@
+"""The RWKV recurrences: contract, plain reference, chunked torch, Numba and Triton."""

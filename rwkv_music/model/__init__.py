@@ -1,0 +1,1 @@
+"""RWKV models: what they are made of and how they compute."""

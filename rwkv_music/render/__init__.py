@@ -1,0 +1,1 @@
+"""Scores made visible and audible: sheets, MIDI, sound, files by suffix."""
