@@ -1,0 +1,75 @@
+"""The recurrences in plain torch, a chunk of tokens at a time: the backend for every device without its own kernels."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rwkv_music_kernels.contract import Kernels, check_wkv7
+from rwkv_music_kernels.reference import wkv7_steps
+
+# Below this many tokens the plain loop starts fewer torch operations.
+_FEW_TOKENS = 4
+
+
+class ChunkedKernels(Kernels):
+    """Matrix products inside chunks, one small product a chunk between them; float32 or float64, autograd through torch.
+
+    `chunk`: tokens a chunk. Exponents are centred on the middle of a chunk, so chunks up to 256 stay in range.
+    """
+
+    name = "chunked"
+
+    def __init__(self, chunk: int = 32):
+        self.chunk = chunk
+
+    def wkv7(
+        self, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `Kernels.wkv7`; where all seven are float64, so are the sums and the new state."""
+        _, tokens, _, _ = check_wkv7(r, w, k, v, a, b, state)
+        with torch.autocast(r.device.type, enabled=False):
+            if tokens < _FEW_TOKENS:
+                return wkv7_steps(r, w, k, v, a, b, state)
+            cut = [_cut(x.to(state.dtype), min(self.chunk, tokens)) for x in (r, w, k, v, a, b)]
+            y, new_state = _wkv7_chunks(*cut, state)
+        return y.to(v.dtype).flatten(2, 3)[:, :, :tokens].transpose(1, 2).contiguous(), new_state
+
+
+def _cut(x: Tensor, chunk: int) -> Tensor:
+    """(B, T, H, N) as (B, chunks, H, chunk, N); zeros behind the last token change neither state nor y."""
+    x = pad(x, (0, 0, 0, 0, 0, -x.shape[1] % chunk))
+    return x.unflatten(1, (-1, chunk)).transpose(2, 3)
+
+
+def _wkv7_chunks(
+    r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """All six (B, chunks, H, n, N); y is (B, H, chunks, n, N).
+
+    U, the rows (S_{t-1} a_t)^T, solve (I - M_ab) U = A S0^T + M_ak V. Splitting U into its part in S0 and the rest
+    makes a whole chunk one affine map of the state, S_n = S0 P + Q, and every chunk's P and Q are had at once.
+    """
+    total = w.cumsum(dim=-2)  # (B, chunks, H, n, N), log decay up to and with each token
+    before = total - w
+    last = total[..., -1:, :]
+    middle = total[..., total.shape[-2] // 2, None, :]
+    k_from_middle, b_from_middle = k * (middle - total).exp(), b * (middle - total).exp()
+    a_to_middle, r_to_middle = a * (before - middle).exp(), r * (total - middle).exp()
+    m_ab = (a_to_middle @ b_from_middle.mT).tril(-1)
+    m_ak = (a_to_middle @ k_from_middle.mT).tril(-1)
+    m_rb = (r_to_middle @ b_from_middle.mT).tril()
+    m_rk = (r_to_middle @ k_from_middle.mT).tril()
+    known = torch.cat((a * before.exp(), m_ak @ v), dim=-1)
+    by_state, by_value = torch.linalg.solve_triangular(
+        torch.eye(m_ab.shape[-1], dtype=m_ab.dtype, device=m_ab.device) - m_ab, known, upper=False, unitriangular=True
+    ).chunk(2, dim=-1)
+    k_to_end, b_to_end = k * (last - total).exp(), b * (last - total).exp()
+    transition = by_state.mT @ b_to_end + torch.diag_embed(last.exp().squeeze(-2))  # (B, chunks, H, N, N)
+    written = v.mT @ k_to_end + by_value.mT @ b_to_end  # (B, chunks, H, N, N)
+    starts = []
+    for i in range(transition.shape[1]):
+        starts.append(state)
+        state = state @ transition[:, i] + written[:, i]
+    seen = r * total.exp() + m_rb @ by_state
+    y = seen @ torch.stack(starts, dim=1).mT + m_rk @ v + m_rb @ by_value
+    return y.transpose(1, 2), state
