@@ -1,0 +1,37 @@
+"""What all tests share: the data folder, tiny models, and the marker of tests that need a GPU."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rwkv_music.checkpoint.load import save_weights
+from rwkv_music.model.initial import initial_weights, new_spec
+
+DATA = Path(__file__).parent / "data"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of fixtures."""
+    return DATA
+
+
+def random_weights(layers: int = 2, width: int = 64, vocabulary: int = 128, seed: int = 0) -> dict[str, torch.Tensor]:
+    """RWKV-7 weights in which every tensor does something: the official start, plus noise."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = initial_weights(new_spec(layers, width, vocabulary), generator)
+    return {name: tensor + 0.2 * torch.randn(tensor.shape, generator=generator) for name, tensor in weights.items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of two layers and 64 channels with random values."""
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    save_weights(random_weights(), path)
+    return path
