@@ -1,0 +1,92 @@
+"""Models by name: what the package carries, and which files a name or a path stands for."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rwkv_music.errors import UserError
+
+EMBEDDED = Path(__file__).parent / "models"
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+CONFIG_LIMIT = 1 << 20
+DEFAULT_MODEL = "abc-folk"
+
+
+class ModelNotFoundError(UserError):
+    """A name or path that stands for no model."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What stands in a model's config.json."""
+
+    name: str
+    # How text or music becomes ids: "abc".
+    tokenizer: str
+    # Defaults for the fields of SamplingOptions.
+    sampling: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # Everything the file says: training numbers, licence, credits.
+    about: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model lies. `config` is None for bare weights."""
+
+    weights: Path
+    config: ModelConfig | None
+
+
+def embedded_models() -> list[str]:
+    """Names of the models inside the package, in alphabetical order."""
+    return sorted(path.parent.name for path in EMBEDDED.glob(f"*/{WEIGHTS}"))
+
+
+def find_model(name_or_path: str | Path) -> ModelFiles:
+    """The files of an embedded model, of a model folder, or of a single weights file.
+
+    A path that exists goes before a name. Raises ModelNotFoundError, also for a config.json that cannot be used.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        beside = path.parent / CONFIG
+        return ModelFiles(path, read_config(beside) if path.name == WEIGHTS and beside.is_file() else None)
+    if path.is_dir():
+        return _in_folder(path)
+    if str(name_or_path) in embedded_models():
+        return _in_folder(EMBEDDED / path)
+    known = ", ".join(embedded_models()) or "none"
+    raise ModelNotFoundError(f"no model '{name_or_path}': neither a file nor a folder nor an embedded model ({known})")
+
+
+def _in_folder(folder: Path) -> ModelFiles:
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        others = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".pth")]
+        if len(others) != 1:
+            raise ModelNotFoundError(
+                f"{folder}: a model folder holds {WEIGHTS}; name the weights file itself otherwise"
+            )
+        weights = others[0]
+    config = folder / CONFIG
+    return ModelFiles(weights, read_config(config) if config.is_file() else None)
+
+
+def read_config(path: Path) -> ModelConfig:
+    """A model's config.json. Raises ModelNotFoundError when it says less than a name and a tokenizer."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(CONFIG_LIMIT + 1)
+        about = json.loads(text) if len(text) <= CONFIG_LIMIT else None
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict) or not all(isinstance(about.get(name), str) for name in ("name", "tokenizer")):
+        raise ModelNotFoundError(f"{path}: a model's config is a JSON object with at least 'name' and 'tokenizer'")
+    sampling = about.get("sampling", {})
+    if not isinstance(sampling, dict) or not all(isinstance(value, (int, float)) for value in sampling.values()):
+        raise ModelNotFoundError(f"{path}: 'sampling' holds the defaults of the sampling options as numbers")
+    return ModelConfig(about["name"], about["tokenizer"], MappingProxyType(sampling), MappingProxyType(about))
