@@ -1,0 +1,46 @@
+"""One task a head, over as many threads as torch may use."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+class Heads:
+    """Runs `task(head)` for every head; the tasks must let the GIL go.
+
+    A pool of our own, for Numba's differ from machine to machine, and one of them ends the process when two threads
+    enter it at once.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._made_for: tuple[int, int] | None = None
+
+    def run(self, task: Callable[[int], None], heads: int) -> None:
+        """Blocks until every head is done; what a task raises is raised here."""
+        threads = min(torch.get_num_threads(), heads)
+        if threads < 2:
+            for head in range(heads):
+                task(head)
+            return
+        todo = iter(range(heads))
+
+        def work() -> None:
+            # next() of a range iterator is atomic under the GIL.
+            for head in todo:
+                task(head)
+
+        helpers = [self._workers().submit(work) for _ in range(threads - 1)]
+        work()
+        for helper in helpers:
+            helper.result()
+
+    def _workers(self) -> ThreadPoolExecutor:
+        # The threads of a pool do not survive a fork, so a child makes its own.
+        wanted = (os.getpid(), torch.get_num_threads())
+        if self._pool is None or self._made_for != wanted:
+            self._pool = ThreadPoolExecutor(wanted[1] - 1, thread_name_prefix="rwkv-music-kernels")
+            self._made_for = wanted
+        return self._pool

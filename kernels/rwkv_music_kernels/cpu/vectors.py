@@ -1,0 +1,134 @@
+"""Vectors of LANES floats inside Numba: what the auto-vectoriser would miss, said outright in LLVM IR.
+
+LLVM splits a vector that is wider than the registers of the machine, so the same code serves AVX2, AVX-512 and NEON.
+Every array is flat, contiguous float32 and addressed by offset; nothing checks a bound.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+LANES = 16
+
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+
+
+class Lanes(types.Type):
+    """The Numba type of one vector."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"Lanes{LANES}")
+
+
+lanes = Lanes()
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _FLOATS)
+
+
+def _address(context, builder, array_type, array, index):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """array[index : index + LANES]"""
+
+    def generate(context, builder, signature, args):
+        return builder.load(_address(context, builder, signature.args[0], *args), align=4)
+
+    return lanes(array, types.intp), generate
+
+
+@intrinsic
+def store(typingctx, array, index, vector):
+    """array[index : index + LANES] = vector"""
+
+    def generate(context, builder, signature, args):
+        builder.store(args[2], _address(context, builder, signature.args[0], *args[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), generate
+
+
+@intrinsic
+def spread(typingctx, array, index):
+    """array[index] in every lane."""
+
+    def generate(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        first = builder.insert_element(
+            ir.Constant(_FLOATS, ir.Undefined), builder.load(builder.gep(data, [args[1]])), ir.IntType(32)(0)
+        )
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), everywhere)
+
+    return lanes(array, types.intp), generate
+
+
+@intrinsic
+def zeros(typingctx):
+    """0 in every lane."""
+
+    def generate(context, builder, signature, args):
+        return ir.Constant(_FLOATS, [0.0] * LANES)
+
+    return lanes(), generate
+
+
+@intrinsic
+def mul(typingctx, x, y):
+    """x y, lane by lane."""
+
+    def generate(context, builder, signature, args):
+        return builder.fmul(*args)
+
+    return lanes(lanes, lanes), generate
+
+
+@intrinsic
+def muladd(typingctx, x, y, z):
+    """x y + z, lane by lane, in one rounding where the machine can."""
+
+    def generate(context, builder, signature, args):
+        shape = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+        function = cgutils.get_or_insert_function(builder.module, shape, f"llvm.fmuladd.v{LANES}f32")
+        return builder.call(function, args)
+
+    return lanes(lanes, lanes, lanes), generate
+
+
+@intrinsic
+def fold(typingctx, array, index):
+    """The sums of LANES vectors that follow each other from array[index] on: lane i is the sum of the i-th."""
+
+    def generate(context, builder, signature, args):
+        step = ir.IntType(64)(LANES)
+        index, vectors = args[1], []
+        for _ in range(LANES):
+            address = _address(context, builder, signature.args[0], args[0], index)
+            vectors.append(builder.load(address, align=4))
+            index = builder.add(index, step)
+        segment = LANES
+        while len(vectors) > 1:
+            vectors = [_half(builder, x, y, segment) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+            segment //= 2
+        return vectors[0]
+
+    return lanes(array, types.intp), generate
+
+
+def _half(builder, x, y, segment):
+    """Add the upper half of each segment of x and y to its lower half; x's segments come first in the result."""
+    starts = range(0, 2 * LANES, segment)
+    low = [start + lane for start in starts for lane in range(segment // 2)]
+    high = [lane + segment // 2 for lane in low]
+    mask = ir.VectorType(ir.IntType(32), LANES)
+    return builder.fadd(
+        builder.shuffle_vector(x, y, ir.Constant(mask, low)), builder.shuffle_vector(x, y, ir.Constant(mask, high))
+    )
