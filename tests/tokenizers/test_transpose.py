@@ -1,0 +1,149 @@
+"""Transposed tunes sound what they should, are spelled simply and keep their layout."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rwkv_music_tokenizers.transpose import SHIFTS, singable_shifts, transpose_abc
+
+
+def in_c(body: str, semitones: int) -> str:
+    """The body of a tune in C after the move, without its K: line."""
+    return transpose_abc("K:C\n" + body, semitones).split("\n", 1)[1]
+
+
+JIG = """X:1
+T:A Fig for a Kiss
+M:6/8
+L:1/8
+K:G % one sharp
+|: "G"G2B "D7"d^cd | ~G3- (3GAB c | {a}gfe !trill![EG]2 "^slowly"z :|
+w: fig for a kiss
+% a comment: ABC
+g'2 A,, | [K:Em] "Em7/B"e^de =d2 c |]
+"""
+
+JIG_IN_A = """X:1
+T:A Fig for a Kiss
+M:6/8
+L:1/8
+K:A % one sharp
+|: "A"A2c "E7"e^de | ~A3- (3ABc d | {b}agf !trill![FA]2 "^slowly"z :|
+w: fig for a kiss
+% a comment: ABC
+a'2 B,, | [K:F#m] "F#m7/C#"f^ef =e2 d |]
+"""
+
+
+def test_only_notes_keys_and_chord_symbols_move():
+    assert transpose_abc(JIG, 2) == JIG_IN_A
+
+
+def test_going_back_restores_the_text():
+    assert transpose_abc(JIG_IN_A, -2) == JIG
+
+
+def test_no_semitones_change_nothing():
+    assert transpose_abc(JIG, 0) == JIG
+
+
+@pytest.mark.parametrize(
+    ("key", "semitones", "expected"),
+    [
+        ("G", 1, "Ab"),
+        ("G", -1, "F#"),
+        ("F", 1, "F#"),
+        ("F", -1, "E"),
+        ("Eb", 3, "Gb"),
+        ("Bb", -4, "Gb"),
+        ("C", 6, "F#"),
+        ("Am", 6, "D#m"),
+        ("Ador", 1, "Bbdor"),
+        ("D Mixolydian", 2, "E Mixolydian"),
+        ("Em clef=bass middle=d", 5, "Am clef=bass middle=d"),
+        ("C#", 1, "D"),
+        ("C#", 12, "C#"),
+        ("D ^g", 2, "E ^a"),
+        ("D exp _b _e ^f", 7, "A exp =f _b ^c"),
+        ("HP", 2, "Bmix"),
+        ("none", 2, "none"),
+        ("clef=alto", 2, "clef=alto"),
+    ],
+)
+def test_keys_move_to_the_signature_with_the_fewest_accidentals(key, semitones, expected):
+    assert transpose_abc(f"K:{key}\n", semitones) == f"K:{expected}\n"
+
+
+def test_explicit_accidentals_keep_their_meaning():
+    assert in_c("^FF=F_B|B", 2) == "^GG=G=c|c"
+    assert transpose_abc("K:F\n=B2B", 2) == "K:G\n^c2c"
+
+
+def test_a_new_double_accidental_is_respelled_and_the_rest_of_its_bar_stays_right():
+    # In F sharp, C's G sharp would be C double sharp.
+    assert in_c("^GGAG|G", 6) == "=dd^d=d|c"
+
+
+def test_double_accidentals_of_the_source_stay_double():
+    assert in_c("^^F", 2) == "^^G"
+    assert in_c("__B", -2) == "__A"
+
+
+def test_octaves_are_written_in_their_simplest_form():
+    assert in_c("B,Bb'", 1) == "Ccc''"
+    assert in_c("c,'", 2) == "d"
+
+
+def test_a_tune_without_key_has_every_accidental_at_its_note():
+    assert transpose_abc("X:1\nCDEF|", 2) == "X:1\nDE^FG|"
+
+
+def test_line_that_opens_with_a_note_and_a_repeat_is_music():
+    assert in_c("CD\ne:|\n", 2) == "DE\nf:|\n"
+
+
+def test_each_voice_keeps_its_own_key():
+    text = "K:C\nV:1\nF|[K:G]F|\nV:2\nF|\nV:1\nF|"
+    assert transpose_abc(text, 2) == "K:D\nV:1\nG|[K:A]G|\nV:2\nG|\nV:1\nG|"
+
+
+def test_line_ends_are_kept():
+    assert transpose_abc("K:C\r\nC\r\n\r\nD", 2) == "K:D\r\nD\r\n\r\nE"
+
+
+def test_a_tunebook_opens_a_new_header_at_every_tune():
+    assert transpose_abc("X:1\nK:C\nA\n\nX:2\nT:Aha\nK:G\nF", 2) == "X:1\nK:D\nB\n\nX:2\nT:Aha\nK:A\nG"
+
+
+def test_an_immense_move_is_refused():
+    with pytest.raises(ValueError, match=r"range -60\.\.60"):
+        transpose_abc("K:C\nC", 61)
+
+
+def test_shifts_keep_the_signature_simple():
+    # C may not become D flat, B or F sharp.
+    assert singable_shifts("K:C\nCEG") == (-5, -4, -3, -2, 0, 2, 3, 4, 5)
+    # G flat keeps the six flats that it has.
+    assert singable_shifts("K:Gb\nG") == tuple(SHIFTS)
+
+
+def test_shifts_keep_the_range_playable():
+    assert singable_shifts("K:G\nG,") == (0, 1, 2, 3, 5)
+    assert singable_shifts("K:D\ne'") == (-6, -5, -4, -2, 0)
+
+
+def test_a_tune_beyond_the_range_is_not_pushed_further():
+    assert max(singable_shifts("K:D\na'")) == 0
+
+
+@given(st.text(alphabet="ABCdefg^_=,'|: \"[]K\n%V1(3z2", max_size=80), st.sampled_from(SHIFTS))
+def test_any_text_moves_and_comes_back_with_the_same_lines(body, semitones):
+    text = "K:D\n" + body
+    moved = transpose_abc(text, semitones)
+    assert moved.count("\n") == text.count("\n")
+    assert 0 in singable_shifts(text)
+
+
+def test_hostile_text_is_quick():
+    for piece in ['"', "[K:", "^" * 3, "A'", "%", "!", "K:G\n", "V:%\n", "[V:x]A"]:
+        transpose_abc("K:C\n" + piece * 50_000, 5)
