@@ -52,7 +52,7 @@ def test_no_semitones_change_nothing():
     [
         ("G", 1, "Ab"),
         ("G", -1, "F#"),
-        ("F", 1, "F#"),
+        ("F", 1, "Gb"),
         ("F", -1, "E"),
         ("Eb", 3, "Gb"),
         ("Bb", -4, "Gb"),
