@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from rwkv_music_tokenizers.abc_lexer import lex
 from rwkv_music_tokenizers.chords import move_chord
 from rwkv_music_tokenizers.intervals import Interval, interval_from, natural, signature_size
 from rwkv_music_tokenizers.keys import STEPS, Key
@@ -15,17 +16,8 @@ SIMPLE_SIGNATURE = 4
 # G, (a fiddle's open string, 55) to e' (its third position, 88), as MIDI key numbers.
 LOWEST, HIGHEST = 55, 88
 
-_LINE_BREAK = re.compile(r"(\r\n|\r|\n)")
-_HEADER_FIELD = re.compile(r"[A-Za-z+]:|%")
-# Note letters open no field in the body: "e:|" at the head of a line is music.
-_BODY_FIELD = re.compile(r"[IKLMNPQRTUVWXmrsw+]:|%")
-_PIECE = re.compile(
-    r'"(?P<quoted>[^"]*)"'
-    r"|(?P<accidental>\^\^?|__?|=)?(?P<letter>[A-Ga-g])(?P<marks>[,']*)"
-    r"|(?P<bar>\||::)"
-    r"|\[(?P<field>[A-Za-z]):(?P<value>[^\[\]]*)\]"
-    r"|![^!|]*!|%.*"
-)
+_NOTE = re.compile(r"(\^\^?|__?|=|)([A-Ga-g])([,']*)(.*)")
+_QUOTED = re.compile(r'"([^"]*)"')
 _KEY = re.compile(
     r"(?P<space>\s*)(?:(?P<pipes>H[Pp])\b|(?P<tonic>[A-G][#b]?)"
     r"(?:\s*(?P<mode>m(?![A-Za-z])|(?i:maj|min|mix|dor|phr|lyd|loc|ion|aeo)[A-Za-z]*(?!=)))?)?"
@@ -117,7 +109,7 @@ class _Voice:
 
 
 class _Walk:
-    """One way through a tune, from its first line to its last."""
+    """One way through a tune, from its first token to its last."""
 
     def __init__(self, semitones: int):
         self.semitones = semitones
@@ -127,65 +119,54 @@ class _Walk:
         self._open_tune()
 
     def _open_tune(self) -> None:
-        self.in_header = True
         # Until a K: field names a key there is no signature to write accidentals into.
         self.header_signature = _signature(Key(""), self.semitones)
+        self.in_header = True
         self.voice = _Voice(self.header_signature)
         self.voices = {"": self.voice}
 
     def tune(self, text: str) -> str:
-        pieces = _LINE_BREAK.split(text)
-        pieces[::2] = map(self._line, pieces[::2])
-        return "".join(pieces)
+        return "".join([self._token(token.kind, token.text) for token in lex(text)])
 
-    def _line(self, line: str) -> str:
-        if line.startswith("X:"):
-            self._open_tune()
-            return line
-        if self.in_header:
-            if line.startswith("K:"):
-                moved = "K:" + self._key(line[2:])
-                self.in_header = False
-                self.header_signature = self.voice.signature
-                return moved
-            if _HEADER_FIELD.match(line) or not line.strip():
-                return line
-            self.in_header = False
-        opening = _BODY_FIELD.match(line)
-        if opening is None:
-            return _PIECE.sub(self._piece, line)
-        return self._field(line[:1], line[2:], line)
-
-    def _field(self, letter: str, value: str, text: str) -> str:
-        """A field in the music, as a line or inline: `text` as it reads after the move."""
-        if letter == "K":
-            start = text.index(":") + 1
-            return text[:start] + self._key(value) + text[start + len(value) :]
-        if letter == "V":
-            name = value.split(maxsplit=1)[0] if value.strip() else ""
-            self.voice = self.voices.setdefault(name, _Voice(self.header_signature))
-        elif letter == "s":
-            return _PIECE.sub(lambda found: self._piece(found) if found["quoted"] else found[0], text)
-        return text
-
-    def _piece(self, found: re.Match[str]) -> str:
-        kind = found.lastgroup
-        if kind == "marks":
-            return self._note(found["accidental"], found["letter"], found["marks"])
+    def _token(self, kind: str, text: str) -> str:
+        if kind == "note":
+            return self._note(text)
         if kind == "bar":
             self.voice.old.clear()
             self.voice.new.clear()
-        elif kind == "quoted":
-            return f'"{move_chord(found["quoted"], self.voice.signature.interval)}"'
-        elif kind == "value":
-            return self._field(found["field"], found["value"], found[0])
-        return found[0]
+        elif kind == "symbol":
+            return self._symbols(text)
+        elif kind == "field":
+            return self._field(text[0], text, text[2:])
+        elif kind == "inline":
+            return self._field(text[1], text, text[3:].removesuffix("]"))
+        return text
 
-    def _note(self, sign: str | None, letter: str, marks: str) -> str:
+    def _field(self, letter: str, text: str, value: str) -> str:
+        """A field as it reads after the move: `text` with another `value` in it."""
+        if letter == "X":
+            self._open_tune()
+        elif letter == "K":
+            before, after = text[: text.index(":") + 1], text[text.index(":") + 1 + len(value) :]
+            moved = before + self._key(value) + after
+            if self.in_header:
+                self.header_signature = self.voice.signature
+                self.in_header = False
+            return moved
+        elif letter == "V" and not self.in_header:
+            name = value.split(maxsplit=1)[0] if value.strip() else ""
+            self.voice = self.voices.setdefault(name, _Voice(self.header_signature))
+        elif letter == "s":
+            return self._symbols(text)
+        return text
+
+    def _symbols(self, text: str) -> str:
+        interval = self.voice.signature.interval
+        return _QUOTED.sub(lambda found: f'"{move_chord(found[1], interval)}"', text)
+
+    def _note(self, text: str) -> str:
+        sign, degree, length = _read_note(text)
         voice = self.voice
-        degree = _DEGREES[letter]
-        if marks:
-            degree += 7 * (marks.count("'") - marks.count(","))
         if sign:
             alter = voice.old[degree] = _ALTERS[sign]
         elif degree in voice.old:
@@ -197,15 +178,14 @@ class _Walk:
         degree += steps
         if sign or alter != voice.new.get(degree, voice.signature.new[degree % 7]):
             voice.new[degree] = alter
-            return _SIGNS[alter] + _letter(degree)
-        return _letter(degree)
+            return _SIGNS[alter] + _letter(degree) + length
+        return _letter(degree) + length
 
     def _key(self, text: str) -> str:
         """Reads the text of a K: field, holds to the key from here on, and returns the text of the moved one."""
-        words, percent, comment = text.partition("%")
-        opening = _KEY.match(words)
+        opening = _KEY.match(text)
         assert opening is not None, "every part of the pattern may be missing"
-        rest = words[opening.end() :]
+        rest = text[opening.end() :]
         extra = tuple((letter.upper(), _ALTERS[sign]) for sign, letter in _KEY_ACCIDENTAL.findall(rest))
         key = _read_key(opening, rest, extra)
         if key is None:
@@ -219,11 +199,20 @@ class _Walk:
         if not interval.steps % 7:
             return text
         if opening["pipes"]:
-            return opening["space"] + _short(interval.key(key)) + rest + percent + comment
+            return opening["space"] + _short(interval.key(key)) + rest
         head = opening[0]
         if opening["tonic"]:
             head = head.replace(opening["tonic"], interval.name(opening["tonic"]), 1)
-        return head + _KEY_ACCIDENTAL.sub(lambda found: _moved_accidental(found, interval), rest) + percent + comment
+        return head + _KEY_ACCIDENTAL.sub(lambda found: _moved_accidental(found, interval), rest)
+
+
+@lru_cache(maxsize=1024)
+def _read_note(text: str) -> tuple[str, int, str]:
+    """The accidental, degree and length of a note's text."""
+    found = _NOTE.fullmatch(text)
+    assert found is not None, "the lexer knows a note"
+    sign, letter, marks, length = found.groups()
+    return sign, _DEGREES[letter] + 7 * (marks.count("'") - marks.count(",")), length
 
 
 def _read_key(opening: re.Match[str], rest: str, extra: tuple[tuple[str, int], ...]) -> Key | None:
