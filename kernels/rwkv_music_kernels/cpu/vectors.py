@@ -9,9 +9,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-LANES = 16
+LANES = 32
+# Sums over lanes are gathered this wide first.
+NARROW = 16
 
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_NARROWS = ir.VectorType(ir.FloatType(), NARROW)
 
 
 class Lanes(types.Type):
@@ -30,9 +33,15 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, _FLOATS)
 
 
-def _address(context, builder, array_type, array, index):
+def _address(context, builder, array_type, array, index, kind=_FLOATS):
     data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), kind.as_pointer())
+
+
+def _muladd(builder, x, y, z):
+    shape = ir.FunctionType(x.type, [x.type] * 3)
+    name = f"llvm.fmuladd.v{x.type.count}f32"
+    return builder.call(cgutils.get_or_insert_function(builder.module, shape, name), [x, y, z])
 
 
 @intrinsic
@@ -96,39 +105,69 @@ def muladd(typingctx, x, y, z):
     """x y + z, lane by lane, in one rounding where the machine can."""
 
     def generate(context, builder, signature, args):
-        shape = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-        function = cgutils.get_or_insert_function(builder.module, shape, f"llvm.fmuladd.v{LANES}f32")
-        return builder.call(function, args)
+        return _muladd(builder, *args)
 
     return lanes(lanes, lanes, lanes), generate
 
 
 @intrinsic
-def fold(typingctx, array, index):
-    """The sums of LANES vectors that follow each other from array[index] on: lane i is the sum of the i-th."""
+def begin(typingctx, parts, index, x, y):
+    """parts[index : index + NARROW] = x y, lanes that lie NARROW apart added up."""
 
     def generate(context, builder, signature, args):
-        step = ir.IntType(64)(LANES)
-        index, vectors = args[1], []
-        for _ in range(LANES):
-            address = _address(context, builder, signature.args[0], args[0], index)
+        _gather(context, builder, signature, args, None)
+        return context.get_dummy_value()
+
+    return types.void(parts, types.intp, lanes, lanes), generate
+
+
+@intrinsic
+def gather(typingctx, parts, index, x, y):
+    """parts[index : index + NARROW] += x y, lanes that lie NARROW apart added up."""
+
+    def generate(context, builder, signature, args):
+        address = _address(context, builder, signature.args[0], *args[:2], _NARROWS)
+        _gather(context, builder, signature, args, builder.load(address, align=4))
+        return context.get_dummy_value()
+
+    return types.void(parts, types.intp, lanes, lanes), generate
+
+
+def _gather(context, builder, signature, args, total):
+    parts, index, x, y = args
+    for first in range(0, LANES, NARROW):
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), NARROW), list(range(first, first + NARROW)))
+        x_part, y_part = (builder.shuffle_vector(whole, whole, mask) for whole in (x, y))
+        total = builder.fmul(x_part, y_part) if total is None else _muladd(builder, x_part, y_part, total)
+    builder.store(total, _address(context, builder, signature.args[0], parts, index, _NARROWS), align=4)
+
+
+@intrinsic
+def fold(typingctx, out, start, parts, index):
+    """out[start + i] = the sum of parts[index + i NARROW :][: NARROW], for i < NARROW."""
+
+    def generate(context, builder, signature, args):
+        vectors = []
+        for row in range(NARROW):
+            place = builder.add(args[3], ir.IntType(64)(row * NARROW))
+            address = _address(context, builder, signature.args[2], args[2], place, _NARROWS)
             vectors.append(builder.load(address, align=4))
-            index = builder.add(index, step)
-        segment = LANES
+        segment = NARROW
         while len(vectors) > 1:
-            vectors = [_half(builder, x, y, segment) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+            vectors = [_halve(builder, x, y, segment) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
             segment //= 2
-        return vectors[0]
+        address = _address(context, builder, signature.args[0], *args[:2], _NARROWS)
+        builder.store(vectors[0], address, align=4)
+        return context.get_dummy_value()
 
-    return lanes(array, types.intp), generate
+    return types.void(out, types.intp, parts, types.intp), generate
 
 
-def _half(builder, x, y, segment):
+def _halve(builder, x, y, segment):
     """Add the upper half of each segment of x and y to its lower half; x's segments come first in the result."""
-    starts = range(0, 2 * LANES, segment)
-    low = [start + lane for start in starts for lane in range(segment // 2)]
+    low = [start + lane for start in range(0, 2 * NARROW, segment) for lane in range(segment // 2)]
     high = [lane + segment // 2 for lane in low]
-    mask = ir.VectorType(ir.IntType(32), LANES)
+    mask = ir.VectorType(ir.IntType(32), NARROW)
     return builder.fadd(
         builder.shuffle_vector(x, y, ir.Constant(mask, low)), builder.shuffle_vector(x, y, ir.Constant(mask, high))
     )
