@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.repeats import MAX_BARS, Sign, expand_parts, playing_order
 
@@ -24,7 +25,7 @@ def played(music: str, parts: str = "") -> str:
         elif word in ("<segno>", "<coda>"):
             ahead = replace(ahead, words=frozenset({word[1:-1]}))
         elif word.startswith("<"):
-            signs[-1] = replace(signs[-1], words=frozenset({word[1:-1]}))
+            signs[-1] = replace(signs[-1], words=signs[-1].words | {word[1:-1]})
         elif word == "||":
             signs[-1] = replace(signs[-1], boundary=True)
         elif set(word) <= set("|:"):

@@ -32,6 +32,8 @@ class PerformedNote:
     bar: int
     # The event it begins with; ties may hold the note longer than that.
     event: Event = field(repr=False, compare=False)
+    # Semitones from the pitches that the event is written in to those that sound.
+    shift: int = field(default=0, repr=False, compare=False)
 
 
 def unfold(score: Score) -> Score:
@@ -76,11 +78,12 @@ def performed_notes(score: Score) -> tuple[PerformedNote, ...]:
             continue
         end = moment.onset + item.length
         for tone in item.tones:
-            pitch = tone.pitch.midi + staffs[part].sounding_shift
+            shift = staffs[part].sounding_shift
+            pitch = tone.pitch.midi + shift
             place = held.pop((part, pitch, moment.onset), None)
             if place is None:
                 place = len(notes)
-                notes.append(PerformedNote(moment.onset, item.length, pitch, part, moment.bar, item))
+                notes.append(PerformedNote(moment.onset, item.length, pitch, part, moment.bar, item, shift))
             else:
                 notes[place] = replace(notes[place], length=end - notes[place].onset)
             if tone.tied:
