@@ -55,6 +55,8 @@ def test_no_semitones_change_nothing():
         ("F", 1, "Gb"),
         ("F", -1, "E"),
         ("Eb", 3, "Gb"),
+        ("D", -1, "Db"),
+        ("E", -1, "Eb"),
         ("Bb", -4, "Gb"),
         ("C", 6, "F#"),
         ("Am", 6, "D#m"),

@@ -29,6 +29,11 @@ class Interval:
     steps: int
     semitones: int
 
+    @property
+    def is_octave(self) -> bool:
+        """A whole number of octaves, or none: names and keys stay."""
+        return not (self.steps % 7 or self.semitones % 12)
+
     def shift(self, degree: int, alter: int) -> tuple[int, int]:
         """The degree and alteration exactly this interval away, however many accidentals that takes."""
         moved = degree + self.steps
@@ -56,6 +61,8 @@ class Interval:
 
     def key(self, key: Key) -> Key:
         """A key moved by this interval; extra accidentals that would be more than double are left out."""
+        if self.is_octave:
+            return key
         if key.pipes:
             return replace(self.key(PIPE_KEY), properties=key.properties)
         moved = (self.shift(STEPS.index(step), alter) for step, alter in key.extra)
@@ -73,8 +80,8 @@ def accidentals(alter: int) -> str:
 
 
 def signature_size(key: Key) -> int:
-    """Sharps (positive) or flats (negative) of a key; for one without tonic, those of its explicit accidentals."""
-    if key.tonic or key.pipes:
+    """Sharps (positive) or flats (negative) of a key; for one without a mode's own, those of its explicit accidentals."""
+    if key.pipes or (key.tonic and not key.explicit):
         return key.fifths
     return sum(alter for _, alter in key.extra)
 

@@ -1,13 +1,15 @@
 """Transposition, of ABC text that keeps its layout and of exact scores, with simple and musical spelling."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from rwkv_music_tokenizers.abc_fields import ACCIDENTALS, EXTRA, MODE, TONIC, read_key
 from rwkv_music_tokenizers.abc_lexer import lex
 from rwkv_music_tokenizers.chords import move_chord
 from rwkv_music_tokenizers.intervals import Interval, interval_from, natural, signature_size
 from rwkv_music_tokenizers.keys import STEPS, Key
+from rwkv_music_tokenizers.score import Event, Item, Part, Score, Tone
 
 # What `singable_shifts` offers: from a tritone down to a fourth up.
 SHIFTS = range(-6, 6)
@@ -16,28 +18,12 @@ SIMPLE_SIGNATURE = 4
 # G, (a fiddle's open string, 55) to e' (its third position, 88), as MIDI key numbers.
 LOWEST, HIGHEST = 55, 88
 
+# What a V: or K: field says of a voice whose notes name drums.
+_PERCUSSION = re.compile(r"\bperc\b")
 _NOTE = re.compile(r"(\^\^?|__?|=|)([A-Ga-g])([,']*)(.*)")
+_KEY_ACCIDENTALS = re.compile(r"(?<!\S)[\^_=]\S*")
 _QUOTED = re.compile(r'"([^"]*)"')
-_KEY = re.compile(
-    r"(?P<space>\s*)(?:(?P<pipes>H[Pp])\b|(?P<tonic>[A-G][#b]?)"
-    r"(?:\s*(?P<mode>m(?![A-Za-z])|(?i:maj|min|mix|dor|phr|lyd|loc|ion|aeo)[A-Za-z]*(?!=)))?)?"
-)
-_KEY_ACCIDENTAL = re.compile(r"(?<![\w=])(\^\^?|__?|=)([A-Ga-g])(?![\w=])")
-_MODES = {
-    "maj": "major",
-    "ion": "ionian",
-    "lyd": "lydian",
-    "mix": "mixolydian",
-    "dor": "dorian",
-    "m": "minor",
-    "min": "minor",
-    "aeo": "aeolian",
-    "phr": "phrygian",
-    "loc": "locrian",
-}
-
-_ALTERS = {"^": 1, "^^": 2, "_": -1, "__": -2, "=": 0}
-_SIGNS = {alter: sign for sign, alter in _ALTERS.items()}
+_SIGNS = {alter: sign for sign, alter in ACCIDENTALS.items()}
 _DEGREES = {letter: 28 + STEPS.index(letter) for letter in STEPS} | {
     letter.lower(): 35 + STEPS.index(letter) for letter in STEPS
 }
@@ -73,6 +59,55 @@ def singable_shifts(text: str) -> tuple[int, ...]:
 def _is_simple(key: Key, shift: int) -> bool:
     moved = interval_from(key, shift).key(key)
     return abs(signature_size(moved)) <= max(SIMPLE_SIGNATURE, abs(signature_size(key)))
+
+
+def transpose(score: Score, semitones: int) -> Score:
+    """A score `semitones` higher (-60..60), spelled as `transpose_abc` spells; percussion parts stay as they are.
+
+    Raises ValueError for a wider move.
+    """
+    return replace(
+        score,
+        key=interval_from(score.key, semitones).key(score.key),
+        parts=tuple(_moved_part(part, score.key, semitones) for part in score.parts),
+    )
+
+
+def _moved_part(part: Part, key: Key, semitones: int) -> Part:
+    if _PERCUSSION.search(part.properties):
+        return part
+    bars = []
+    for bar in part.bars:
+        overlays = tuple(_moved_items(layer, key, semitones)[0] for layer in bar.overlays)
+        items, key = _moved_items(bar.items, key, semitones)
+        bars.append(replace(bar, items=items, overlays=overlays))
+    return replace(part, bars=tuple(bars))
+
+
+def _moved_items(items: tuple[Item, ...], key: Key, semitones: int) -> tuple[tuple[Item, ...], Key]:
+    """A layer of a bar that begins in `key`, moved, and the key (before the move) in which it ends."""
+    interval = interval_from(key, semitones)
+    moved: list[Item] = []
+    for item in items:
+        if isinstance(item, Key):
+            key = item
+            interval = interval_from(key, semitones)
+            moved.append(interval.key(key))
+        elif isinstance(item, Event):
+            moved.append(_moved_event(item, interval))
+        else:
+            moved.append(item)
+    return tuple(moved), key
+
+
+def _moved_event(event: Event, interval: Interval) -> Event:
+    grace = tuple(replace(grace, tones=_moved_tones(grace.tones, interval)) for grace in event.grace)
+    chord = move_chord(event.chord, interval) if event.chord else ""
+    return replace(event, tones=_moved_tones(event.tones, interval), grace=grace, chord=chord)
+
+
+def _moved_tones(tones: tuple[Tone, ...], interval: Interval) -> tuple[Tone, ...]:
+    return tuple(Tone(interval.pitch(tone.pitch), tone.tied) for tone in tones)
 
 
 @dataclass(frozen=True)
@@ -168,7 +203,7 @@ class _Walk:
         sign, degree, length = _read_note(text)
         voice = self.voice
         if sign:
-            alter = voice.old[degree] = _ALTERS[sign]
+            alter = voice.old[degree] = ACCIDENTALS[sign]
         elif degree in voice.old:
             alter = voice.old[degree]
         else:
@@ -183,11 +218,7 @@ class _Walk:
 
     def _key(self, text: str) -> str:
         """Reads the text of a K: field, holds to the key from here on, and returns the text of the moved one."""
-        opening = _KEY.match(text)
-        assert opening is not None, "every part of the pattern may be missing"
-        rest = text[opening.end() :]
-        extra = tuple((letter.upper(), _ALTERS[sign]) for sign, letter in _KEY_ACCIDENTAL.findall(rest))
-        key = _read_key(opening, rest, extra)
+        key = read_key(text)
         if key is None:
             return text
         self.keys.add(key)
@@ -195,15 +226,34 @@ class _Walk:
         voice.signature = _signature(key, self.semitones)
         voice.old.clear()
         voice.new.clear()
-        interval = voice.signature.interval
-        if not interval.steps % 7:
-            return text
-        if opening["pipes"]:
-            return opening["space"] + _short(interval.key(key)) + rest
-        head = opening[0]
-        if opening["tonic"]:
-            head = head.replace(opening["tonic"], interval.name(opening["tonic"]), 1)
-        return head + _KEY_ACCIDENTAL.sub(lambda found: _moved_accidental(found, interval), rest)
+        return _moved_key(text, key, voice.signature.interval)
+
+
+def _moved_key(text: str, key: Key, interval: Interval) -> str:
+    """The text of a K: field, which reads as `key`, moved."""
+    if interval.is_octave:
+        return text
+    if key.pipes:
+        moved = interval.key(key)
+        return text.replace(key.pipes, moved.tonic + moved.mode[:3], 1)
+    opening = TONIC.match(text.lstrip()) if key.tonic else None
+    if opening is None:
+        return _KEY_ACCIDENTALS.sub(lambda word: _moved_accidentals(word[0], interval), text)
+    start = text.index(opening[0])
+    end = start + len(opening[0])
+    mode = MODE.match(text, end)
+    rest = mode.end() if mode else end
+    accidentals = _KEY_ACCIDENTALS.sub(lambda word: _moved_accidentals(word[0], interval), text[rest:])
+    return text[:start] + interval.name(key.tonic) + text[end:rest] + accidentals
+
+
+def _moved_accidentals(word: str, interval: Interval) -> str:
+    def moved(found: re.Match[str]) -> str:
+        degree, alter = interval.shift(STEPS.index(found[2].upper()), ACCIDENTALS[found[1]])
+        step = STEPS[degree % 7]
+        return _SIGNS[max(-2, min(2, alter))] + (step if found[2].isupper() else step.lower())
+
+    return EXTRA.sub(moved, word)
 
 
 @lru_cache(maxsize=1024)
@@ -213,29 +263,6 @@ def _read_note(text: str) -> tuple[str, int, str]:
     assert found is not None, "the lexer knows a note"
     sign, letter, marks, length = found.groups()
     return sign, _DEGREES[letter] + 7 * (marks.count("'") - marks.count(",")), length
-
-
-def _read_key(opening: re.Match[str], rest: str, extra: tuple[tuple[str, int], ...]) -> Key | None:
-    """The key that a K: field names; None when the field speaks of something else (a clef)."""
-    if opening["pipes"]:
-        return Key("", pipes=opening["pipes"], extra=extra)
-    if opening["tonic"] and not re.match(r"\s*exp\b", rest):
-        mode = opening["mode"] or "maj"
-        return Key(opening["tonic"], _MODES[mode[:3].lower()], extra)
-    if extra or opening["tonic"] or not rest.strip() or rest.lstrip().startswith("none"):
-        return Key("", extra=extra)
-    return None
-
-
-def _short(key: Key) -> str:
-    return key.tonic + key.mode[:3]
-
-
-def _moved_accidental(found: re.Match[str], interval: Interval) -> str:
-    sign, letter = found.groups()
-    degree, alter = interval.shift(STEPS.index(letter.upper()), _ALTERS[sign])
-    moved = STEPS[degree % 7]
-    return _SIGNS[max(-2, min(2, alter))] + (moved if letter.isupper() else moved.lower())
 
 
 @lru_cache(maxsize=256)
