@@ -1,0 +1,92 @@
+"""How many bits a character costs a model: whole tunes from a fresh state, and the music after the K: line alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from rwkv_music.model.state import State
+from rwkv_music.model.v7 import Rwkv7
+from rwkv_music_training.batches import by_length, pad
+from rwkv_music_training.corpus import Tune, document
+
+
+@dataclass(frozen=True)
+class Bits:
+    """What some tunes cost: `text` for their characters, `end` for their end tokens, `body` for what follows K:."""
+
+    tunes: int
+    characters: int
+    text: float
+    end: float
+    body_characters: int
+    body: float
+
+    @property
+    def per_character(self) -> float:
+        """All bits, end tokens included, over characters and end tokens: the number we quote."""
+        return (self.text + self.end) / (self.characters + self.tunes)
+
+    @property
+    def per_text_character(self) -> float:
+        """The bits of the characters over the characters: end tokens left out on both sides."""
+        return self.text / self.characters
+
+    @property
+    def per_body_character(self) -> float:
+        """The same as `per_character` for the music after the K: line."""
+        return (self.body + self.end) / (self.body_characters + self.tunes)
+
+    def __add__(self, other: "Bits") -> "Bits":
+        return Bits(
+            self.tunes + other.tunes,
+            self.characters + other.characters,
+            self.text + other.text,
+            self.end + other.end,
+            self.body_characters + other.body_characters,
+            self.body + other.body,
+        )
+
+
+NOTHING = Bits(0, 0, 0.0, 0.0, 0, 0.0)
+
+
+@torch.no_grad()
+def token_bits(model: Rwkv7, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> list[torch.Tensor]:
+    """The cost in bits of every character and of the end token of each tune: a float32 vector a tune."""
+    documents = [document(tune.text) for tune in tunes]
+    costs: list[torch.Tensor] = [torch.empty(0)] * len(tunes)
+    for group in by_length([len(ids) for ids in documents], tokens_per_batch):
+        batch = pad([documents[index] for index in group])
+        logits, _ = model.forward(batch.inputs, State.zeros(model.spec, len(group)))
+        nats = functional.cross_entropy(logits.float().transpose(1, 2), batch.targets, reduction="none")
+        for row, index in enumerate(group):
+            costs[index] = nats[row, : len(documents[index]) - 1] / math.log(2)
+    return costs
+
+
+def evaluate(model: Rwkv7, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> dict[str, Bits]:
+    """The cost of the tunes by source, and of all of them under "all"."""
+    by_source: dict[str, Bits] = {}
+    for tune, costs in zip(tunes, token_bits(model, tunes, tokens_per_batch), strict=True):
+        bits = Bits(
+            tunes=1,
+            characters=len(costs) - 1,
+            text=float(costs[:-1].double().sum()),
+            end=float(costs[-1]),
+            body_characters=len(costs) - 1 - tune.body_start,
+            body=float(costs[tune.body_start : -1].double().sum()),
+        )
+        by_source[tune.source] = by_source.get(tune.source, NOTHING) + bits
+    return {"all": sum(by_source.values(), NOTHING), **dict(sorted(by_source.items()))}
+
+
+def bits_table(readings: Mapping[str, Bits]) -> str:
+    """A Markdown table of readings by source."""
+    lines = ["| source | tunes | characters | bits/char | body alone |", "|---|---:|---:|---:|---:|"]
+    for source, bits in readings.items():
+        costs = f"{bits.per_character:.3f} | {bits.per_body_character:.3f}"
+        lines.append(f"| {source} | {bits.tunes} | {bits.characters:,} | {costs} |")
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""Tunes that a model writes by itself, many at once, without any constraint."""
+
+from collections.abc import Sequence
+
+import torch
+
+from rwkv_music.model.state import State
+from rwkv_music.model.v7 import Rwkv7
+from rwkv_music_tokenizers.abc_tokens import decode, encode
+from rwkv_music_training.corpus import BEGIN, END
+
+
+def draw(logits: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator) -> torch.Tensor:
+    """One id a row, from the smallest set of ids whose probabilities reach `top_p`. logits: (B, V); returns (B,)."""
+    probabilities, order = torch.softmax(logits.float() / temperature, dim=-1).sort(dim=-1, descending=True)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    place = torch.multinomial(probabilities.masked_fill(before >= top_p, 0.0), 1, generator=generator)
+    return order.gather(1, place)[:, 0]
+
+
+@torch.no_grad()
+def sample_tunes(
+    model: Rwkv7,
+    count: int,
+    opening: str = "",
+    *,
+    temperature: float = 0.9,
+    top_p: float = 0.95,
+    seed: int = 1,
+    max_length: int = 2048,
+) -> list[str]:
+    """`count` tunes that begin with `opening`, each up to its end token or `max_length` characters."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.tensor([BEGIN, *encode(opening)]).expand(count, -1)
+    logits, state = model.forward(ids, State.zeros(model.spec, count))
+    written: list[list[int]] = [[] for _ in range(count)]
+    alive = list(range(count))
+    for _ in range(max_length - len(opening)):
+        drawn = draw(logits[:, -1], temperature, top_p, generator)
+        going = [row for row, token in enumerate(drawn.tolist()) if token != END]
+        for row in going:
+            written[alive[row]].append(int(drawn[row]))
+        if not going:
+            break
+        if len(going) < len(alive):
+            alive = [alive[row] for row in going]
+            state, drawn = state.pick(going), drawn[going]
+        logits, state = model.forward(drawn[:, None], state)
+    return [opening + decode(tokens) for tokens in written]
+
+
+def tunebook(tunes: Sequence[str], titles: Sequence[str]) -> str:
+    """Sampled tunes as one ABC file, with X: and T: lines in front of each."""
+    parts = []
+    for number, (tune, title) in enumerate(zip(tunes, titles, strict=True), start=1):
+        parts.append(f"X:{number}\nT:{title}\n{tune.rstrip()}\n")
+    return "\n".join(parts)
