@@ -51,14 +51,14 @@ class Token(NamedTuple):
 class Lexer:
     """Cuts a growing text into tokens. `pending` is the end of the text that may still become a longer token."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_line: int = 1) -> None:
         self.pending = ""
         # Past the header: the K: line, or any music, was seen.
         self.in_body = False
         self._next = LINE_IN_HEADER
         self._in_block = False
         self._offset = 0
-        self._line = 1
+        self._line = first_line
         self._line_start = 0
 
     def clone(self) -> "Lexer":
@@ -125,8 +125,8 @@ class Lexer:
         return LINE_IN_BODY if self.in_body else LINE_IN_HEADER
 
 
-def lex(text: str) -> list[Token]:
-    """All tokens of a whole text."""
-    lexer = Lexer()
+def lex(text: str, first_line: int = 1) -> list[Token]:
+    """All tokens of a whole text. `first_line` is the number of its first line in a larger one."""
+    lexer = Lexer(first_line)
     lexer.pending = text
     return lexer.finish()

@@ -5,7 +5,7 @@ Every pattern is bounded, so that no token grows without end and matching stays 
 
 import re
 
-LENGTH = r"[0-9]{0,12}(?:/{1,8}[0-9]{0,12}){0,2}"
+LENGTH = r"[0-9]{0,12}(?:/{1,8}[0-9]{0,12})?"
 
 # In the body a letter that names a note cannot name a field: "A:|" is the note A before a repeat.
 BODY_FIELD = r"(?:X:(?![|:])|[H-WYZh-w+]:)"

@@ -48,13 +48,15 @@ class Key:
     # The Highland pipe keys of ABC: "HP" (shown without signature) and "Hp"; both sound as D mixolydian's two sharps.
     pipes: str = ""
     properties: str = ""
+    # ABC "exp": the signature is `extra` alone, whatever tonic and mode are called.
+    explicit: bool = False
 
     @property
     def fifths(self) -> int:
         """Sharps (positive) or flats (negative) in the signature, before `extra`."""
         if self.pipes:
             return 2
-        if not self.tonic:
+        if not self.tonic or self.explicit:
             return 0
         accidentals = self.tonic.count("#") - self.tonic.count("b")
         return FIFTHS[self.tonic[0]] + 7 * accidentals - MODES[self.mode]

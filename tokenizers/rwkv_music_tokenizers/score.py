@@ -170,6 +170,8 @@ class Part:
     open: Barline | None = None
     # General MIDI program, 0..127, when the source says so.
     program: int | None = None
+    # Semitones from written to sounding pitch (ABC transpose=, octave=, treble-8).
+    transpose: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""The header of a tune: field after field, up to the key."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from rwkv_music_tokenizers.abc_fields import (
+    default_unit,
+    read_key,
+    read_meter,
+    read_program,
+    read_tempo,
+    read_unit,
+    read_voice,
+)
+from rwkv_music_tokenizers.abc_lexer import Token
+from rwkv_music_tokenizers.abc_music import MOST_VOICES, Header
+from rwkv_music_tokenizers.abc_symbols import read_user_symbol
+from rwkv_music_tokenizers.abc_text import plain
+
+Read = TypeVar("Read")
+Known = TypeVar("Known")
+REACHES = ("not", "octave", "pitch")
+# Kinds of token that may stand in a header besides its fields.
+BETWEEN = frozenset({"newline", "comment", "space", "text", "unknown", "decoration", "linebreak", "continuation"})
+
+
+def read_header(header: Header, tokens: Iterable[Token]) -> int:
+    """Fill the header up to K:, or up to the first music where K: is missing; return how many tokens that took."""
+    taken = 0
+    for token in tokens:
+        if token.kind in ("field", "inline", "directive"):
+            take_field(header, token)
+        elif token.kind not in BETWEEN:
+            header.warn("no K: field before the music; the key is taken as C", token)
+            break
+        taken += 1
+        if token.kind == "field" and token.text[0] == "K":
+            break
+    unit = header.unit or default_unit(header.meter)
+    if header.tempo_field:
+        header.tempo = read_tempo(field_value(header.tempo_field), unit)
+        if header.tempo is None:
+            header.warn(f"{header.tempo_field.text!r} is no tempo (such as Q:1/4=120)", header.tempo_field)
+    return taken
+
+
+def field_letter(token: Token) -> str:
+    """The letter of a field or inline field; "I" for a directive, which is the same instruction."""
+    return {"directive": "I", "inline": token.text[1:2]}.get(token.kind, token.text[0])
+
+
+def field_value(token: Token) -> str:
+    """The text of a field, inline field or directive after its letter."""
+    text = token.text.strip()
+    return {"directive": text[2:], "inline": text[3:].removesuffix("]")}.get(token.kind, text[2:]).strip()
+
+
+def take_field(header: Header, token: Token) -> None:
+    """Let a field of the header take effect."""
+    letter, value = field_letter(token), field_value(token)
+    match letter:
+        case "M":
+            header.meter = _or_warn(header, token, read_meter(value), "meter (such as M:6/8)", header.meter)
+        case "L":
+            header.unit = _or_warn(header, token, read_unit(value), "note length (such as L:1/8)", header.unit)
+        case "K":
+            header.key = _or_warn(header, token, read_key(value), "key (such as K:Gm)", header.key)
+        case "Q":
+            header.tempo_field = token
+        case "V":
+            voice = read_voice(value)
+            if voice and len(header.voices) < MOST_VOICES:
+                header.voices.append(voice)
+        case "W":
+            header.words.append(plain(value))
+        case "U" | "m":
+            take_symbol(header, token)
+        case "I":
+            header.fields.append(("%%" if token.kind == "directive" else "I", value))
+            take_instruction(header, value)
+        case "r" | "+":
+            pass
+        case _:
+            header.fields.append((letter, plain(value)))
+
+
+def _or_warn(header: Header, token: Token, value: Read | None, wanted: str, otherwise: Known) -> Read | Known:
+    """The value, or what held before where the field could not be read."""
+    if value is None:
+        header.warn(f"{token.text!r} is no {wanted}", token)
+        return otherwise
+    return value
+
+
+def take_symbol(header: Header, token: Token) -> None:
+    """Let U: give a letter its meaning; a macro (m:) is left out."""
+    if field_letter(token) == "m":
+        header.warn("macros are not read; the music is taken as it is written", token)
+        return
+    symbol = read_user_symbol(field_value(token))
+    if symbol:
+        header.symbols[symbol[0]] = symbol[1]
+    else:
+        header.warn(f"{token.text!r} defines no symbol (such as U:T=!trill!)", token)
+
+
+def take_instruction(header: Header, text: str) -> None:
+    """Let an instruction that changes how music is read or played take effect for the voice named last, or all."""
+    program = read_program(text)
+    if program is not None:
+        header.programs[header.voices[-1].name if header.voices else ""] = program
+    words = text.split()
+    if len(words) == 2 and words[0] == "propagate-accidentals" and words[1] in REACHES:
+        header.reach = words[1]
