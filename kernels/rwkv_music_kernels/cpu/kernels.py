@@ -1,12 +1,14 @@
 """`CpuKernels`: the Numba loops behind the contract, as torch operations with gradients."""
 
-from numpy import ndarray
-from torch import Tensor, autograd, empty, empty_like, float32, float64, is_grad_enabled
+from torch import Tensor, autograd, bfloat16, empty, empty_like, float32, float64, is_grad_enabled
 
 from rwkv_music_kernels.contract import KernelError, Kernels, check_wkv7
 from rwkv_music_kernels.cpu import wkv7
-from rwkv_music_kernels.cpu.threads import Heads
+from rwkv_music_kernels.cpu.threads import HeadPool
 from rwkv_music_kernels.cpu.vectors import LANES
+
+# State entries to update, below which waking a thread costs more than it brings (some 100 us).
+_MANY = 1_500_000
 
 
 class CpuKernels(Kernels):
@@ -15,7 +17,7 @@ class CpuKernels(Kernels):
     name = "cpu"
 
     def __init__(self) -> None:
-        self._heads = Heads()
+        self._pool = HeadPool()
 
     def wkv7(
         self, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
@@ -30,56 +32,74 @@ class CpuKernels(Kernels):
             raise KernelError(f"the kernels 'cpu' take heads of a multiple of {LANES} channels, not {size}")
         tensors = (r, w, k, v, a, b, state)
         if is_grad_enabled() and any([x.requires_grad for x in tensors]):
-            return _Wkv7.apply(self._heads, *tensors)  # pyright: ignore[reportReturnType]
-        y, new_state, _, _ = _forward(self._heads, tensors, keep=False)
+            return _Wkv7.apply(self._pool, *tensors)  # pyright: ignore[reportReturnType]
+        y, new_state, _, _ = _forward(self._pool, tensors, keep=False)
         return y, new_state
 
 
 class _Wkv7(autograd.Function):
     @staticmethod
-    def forward(ctx, heads: Heads, *tensors: Tensor):
-        y, new_state, marks, moved = _forward(heads, tensors, keep=True)
-        ctx.heads = heads
+    def forward(ctx, pool: HeadPool, *tensors: Tensor):
+        y, new_state, marks, moved = _forward(pool, tensors, keep=True)
+        ctx.pool = pool
         ctx.save_for_backward(*tensors[:6], marks, moved)
         return y, new_state
 
     @staticmethod
     @autograd.function.once_differentiable
     def backward(ctx, dy: Tensor, dnew: Tensor):
-        *inputs, marks, moved = ctx.saved_tensors
-        shape = inputs[0].shape
-        r, w, k, v, a, b, dy = (_plain(x) for x in (*inputs, dy))
-        gradients = [empty(shape, dtype=float32) for _ in inputs] + [empty_like(dnew)]
-        arrays = [_flat(x) for x in (r, w.exp(), k, v, a, b, marks, moved, dy, _plain(dnew), *gradients)]
-        _, tokens, heads, size = shape
+        *given, marks, moved = ctx.saved_tensors
+        inputs = [_plain(x) for x in given]
+        dy, dnew = _plain(dy.to(inputs[3].dtype)), _plain(dnew)
+        gradients = [empty_like(x) for x in (*inputs, dnew)]
+        pieces, tokens, heads, size = dy.shape
 
-        def task(head: int) -> None:
-            wkv7.backward(*arrays, tokens, heads, size, head)
+        addresses = (*_addresses(inputs), _half(inputs), *_addresses((marks, moved, dy, dnew, *gradients)))
 
-        ctx.heads.run(task, shape[0] * heads)
-        return None, *(g.to(x.dtype) for g, x in zip(gradients, (*inputs, dnew), strict=True))
+        def task(start: int, stop: int) -> None:
+            room = empty(wkv7.backward_room(size), dtype=float32)
+            wkv7.backward(*addresses, room.data_ptr(), tokens, heads, size, start, stop)
+
+        _run(ctx.pool, task, pieces * heads, tokens * size * size)
+        return None, *(g.to(x.dtype) for g, x in zip(gradients, (*given, dnew), strict=True))
 
 
-def _forward(heads_of: Heads, tensors: tuple[Tensor, ...], *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y, the new state, and for the backward pass the states before every MARK-th token and each S a, if `keep`."""
-    r, w, k, v, a, b, state = (_plain(x) for x in tensors)
-    pieces, tokens, heads, size = r.shape
-    chunks = -(-tokens // wkv7.MARK)
-    y, new_state = empty(r.shape, dtype=float32), empty(state.shape, dtype=float32)
-    marks = empty((pieces, heads, chunks, size, size) if keep else 0, dtype=float32)
-    moved = empty(r.shape if keep else 0, dtype=float32)
-    arrays = [_flat(x) for x in (r, w.exp(), k, v, a, b, state, y, new_state, marks, moved)]
+def _forward(pool: HeadPool, tensors: tuple[Tensor, ...], *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """y, the new state, and for the backward pass the state before every chunk and each S a, if `keep`."""
+    *inputs, state = [_plain(x) for x in tensors]
+    v = inputs[3]
+    pieces, tokens, heads, size = v.shape
+    y, new_state = empty_like(v), empty_like(state)
+    marks = empty((pieces, heads, -(-tokens // wkv7.CHUNK), size, size) if keep else 0, dtype=float32)
+    moved = empty(v.shape if keep else 0, dtype=float32)
+    addresses = (*_addresses(inputs), _half(inputs), *_addresses((state, y, new_state, marks, moved)))
 
-    def task(head: int) -> None:
-        wkv7.forward(*arrays, keep, tokens, heads, size, head)
+    def task(start: int, stop: int) -> None:
+        room = empty(wkv7.forward_room(size), dtype=float32)
+        wkv7.forward(*addresses, keep, room.data_ptr(), tokens, heads, size, start, stop)
 
-    heads_of.run(task, pieces * heads)
+    _run(pool, task, pieces * heads, tokens * size * size)
     return y.to(tensors[3].dtype), new_state, marks, moved
 
 
+def _run(pool: HeadPool, task, heads: int, entries: int) -> None:
+    if heads * entries < _MANY:
+        task(0, heads)
+    else:
+        pool.run(task, heads)
+
+
 def _plain(x: Tensor) -> Tensor:
-    return x.detach().to(float32).contiguous()
+    """Contiguous, and float32 or bfloat16."""
+    if x.dtype is not float32 and x.dtype is not bfloat16:
+        x = x.float()
+    return x if x.is_contiguous() else x.contiguous()
 
 
-def _flat(x: Tensor) -> ndarray:
-    return x.view(-1).numpy()
+def _addresses(tensors) -> list[int]:
+    return [x.data_ptr() for x in tensors]
+
+
+def _half(inputs: list[Tensor]) -> int:
+    """A bit for each input, set where it is bfloat16."""
+    return sum(1 << bit for bit, x in enumerate(inputs) if x.dtype is bfloat16)

@@ -1,4 +1,4 @@
-"""One task a head, over as many threads as torch may use."""
+"""Heads over as many threads as torch may use."""
 
 import os
 from collections.abc import Callable
@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+# Ranges a thread: the slower core takes fewer of them.
+_RANGES = 4
 
-class Heads:
-    """Runs `task(head)` for every head; the tasks must let the GIL go.
+
+class HeadPool:
+    """Runs `task(start, stop)` over ranges of heads; the tasks must let the GIL go.
 
     A pool of our own, for Numba's differ from machine to machine, and one of them ends the process when two threads
     enter it at once.
@@ -18,19 +21,18 @@ class Heads:
         self._pool: ThreadPoolExecutor | None = None
         self._made_for: tuple[int, int] | None = None
 
-    def run(self, task: Callable[[int], None], heads: int) -> None:
-        """Blocks until every head is done; what a task raises is raised here."""
+    def run(self, task: Callable[[int, int], None], heads: int) -> None:
+        """Returns when every head is done; what a task raises is raised here."""
         threads = min(torch.get_num_threads(), heads)
         if threads < 2:
-            for head in range(heads):
-                task(head)
-            return
-        todo = iter(range(heads))
+            return task(0, heads)
+        width = -(-heads // (threads * _RANGES))
+        starts = iter(range(0, heads, width))
 
         def work() -> None:
-            # next() of a range iterator is atomic under the GIL.
-            for head in todo:
-                task(head)
+            # next() of a range iterator is one step under the GIL, so no range is had twice.
+            for start in starts:
+                task(start, min(start + width, heads))
 
         helpers = [self._workers().submit(work) for _ in range(threads - 1)]
         work()
