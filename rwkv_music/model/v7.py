@@ -123,7 +123,9 @@ class Rwkv7:
         for layer in range(self.spec.layers):
             block = f"blocks.{layer}."
             normed = self._norm(x, block + "ln1")
-            out, wkv, v_first = self._time_mix(block + "att.", normed, state.time_shift[layer], state.wkv[layer], v_first)
+            out, wkv, v_first = self._time_mix(
+                block + "att.", normed, state.time_shift[layer], state.wkv[layer], v_first
+            )
             x = x + (F.dropout(out, dropout) if dropout else out)
             shifts.append(normed[:, -1])
             wkvs.append(wkv)
@@ -160,7 +162,7 @@ class Rwkv7:
 
         # The removal key is made of k before the line that weakens k.
         kk = F.normalize((k * p["k_k"]).float().view(heads), dim=-1, eps=1e-12)
-        k = k * (1 + (rate - 1) * p["k_a"])
+        k = torch.addcmul(k.float(), k * p["k_a"], rate.float() - 1)
         r, w, k, v = (z.float().view(heads) for z in (r, w, k, v))
         y, wkv = self.kernels.wkv7(r, w, k, v, -kk, kk * rate.float().view(heads), wkv)
 
@@ -174,7 +176,8 @@ class Rwkv7:
         """x: (B, T, C), last: (B, C). Returns the output like x."""
         p = _Prefixed(self.weights, ffn)
         k = linear(torch.addcmul(x, shift(x, last) - x, p["x_k"]), p["key.weight"])
-        return linear(torch.relu(k) ** 2, p["value.weight"])
+        k = torch.relu(k)
+        return linear(k * k, p["value.weight"])
 
 
 class _Prefixed:
