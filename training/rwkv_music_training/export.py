@@ -27,7 +27,9 @@ def export_model(
     weights = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.weights.items()}
     size = sum(2 * tensor.numel() for tensor in weights.values())
     if size > SIZE_LIMIT:
-        raise ExportError(f"the weights take {size:,} bytes in bf16, the limit is {SIZE_LIMIT:,}: make the model smaller")
+        raise ExportError(
+            f"the weights take {size:,} bytes in bf16, the limit is {SIZE_LIMIT:,}: make the model smaller"
+        )
     folder.mkdir(parents=True)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     text = json.dumps(model_config(model, config, progress, bits), indent=2)

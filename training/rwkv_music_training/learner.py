@@ -51,7 +51,9 @@ class Learner:
         total = sum(piece.tokens for piece in pieces)
         results = list(self._workers.map(lambda piece: self._gradients(piece, piece.tokens / total), pieces))
         loss = sum(loss for loss, _ in results)
-        for parameter, *gradients in zip(self.parameters.values(), *(gradients for _, gradients in results), strict=True):
+        for parameter, *gradients in zip(
+            self.parameters.values(), *(gradients for _, gradients in results), strict=True
+        ):
             parameter.grad = torch.stack(gradients).sum(dim=0)
         norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.clip)
         if not (math.isfinite(norm.item()) and math.isfinite(loss)):

@@ -112,9 +112,7 @@ class Trainer:
         reading = bits["all"].per_character
         better = reading < self.progress.best
         if better:
-            self.progress = replace(
-                self.progress, best=reading, best_step=self.progress.step, readings_since_best=0
-            )
+            self.progress = replace(self.progress, best=reading, best_step=self.progress.step, readings_since_best=0)
             self._keep_best(bits)
         else:
             self.progress = replace(self.progress, readings_since_best=self.progress.readings_since_best + 1)
@@ -167,7 +165,7 @@ class Trainer:
         tunes = []
         for opening in self.config.sample_prompts:
             with self.learner.precision():
-                tunes += sample_tunes(self.learner.best_guess, 2, opening, max_length=600)
+                tunes += sample_tunes(self.learner.best_guess, 2, opening, max_length=400)
         titles = [f"Step {self.progress.step}, {number}" for number in range(1, len(tunes) + 1)]
         (folder / f"step-{self.progress.step:07d}.abc").write_text(tunebook(tunes, titles), encoding="utf-8")
 
