@@ -4,7 +4,7 @@ Source of the formulas: "RWKV-7 Goose with Expressive Dynamic State Evolution" (
 implementation that goes with it. Letters: B pieces, T tokens, C channels, H heads, N channels a head.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,7 +93,7 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     return F.linear(x.to(weight.dtype), weight)
 
 
-def low_rank(x: Tensor, down: Tensor, up: Tensor, between: torch.nn.Module | None = None) -> Tensor:
+def low_rank(x: Tensor, down: Tensor, up: Tensor, between: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """between(x down) up, computed in the type of the weights. x: (B, T, C), down: (C, R), up: (R, C)."""
     hidden = x.to(down.dtype) @ down
     return (between(hidden) if between else hidden) @ up
@@ -110,10 +110,12 @@ class Rwkv7:
         self.weights = weights
         self.kernels = kernels
 
-    def forward(self, ids: Tensor, state: State, dropout: float = 0.0) -> tuple[Tensor, State]:
+    def forward(
+        self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, State]:
         """Read tokens after what `state` remembers.
 
-        ids: (B, T) int64, T >= 1; state: of B pieces; dropout: the share of each block's output set to zero (training).
+        ids: (B, T) int64, T >= 1; state: of B pieces; drop: applied to the output of every mix while training (dropout).
         Returns logits (B, T, V) float32 (bfloat16 under autocast) and the state after the last token.
         """
         w = self.weights
@@ -126,12 +128,12 @@ class Rwkv7:
             out, wkv, v_first = self._time_mix(
                 block + "att.", normed, state.time_shift[layer], state.wkv[layer], v_first
             )
-            x = x + (F.dropout(out, dropout) if dropout else out)
+            x = x + (drop(out) if drop else out)
             shifts.append(normed[:, -1])
             wkvs.append(wkv)
             normed = self._norm(x, block + "ln2")
             out = self._channel_mix(block + "ffn.", normed, state.channel_shift[layer])
-            x = x + (F.dropout(out, dropout) if dropout else out)
+            x = x + (drop(out) if drop else out)
             channel_shifts.append(normed[:, -1])
         logits = linear(self._norm(x, "ln_out"), w["head.weight"])
         return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))

@@ -136,13 +136,15 @@ def test_a_tensor_of_another_size_is_refused_and_squeezed_ones_are_not():
         tidy(weights | {"blocks.1.att.w0": torch.zeros(32)}, spec)
 
 
-def test_dropout_changes_what_is_learned_and_only_then():
+def test_what_is_dropped_from_every_mix_is_gone_from_the_logits():
     weights = initial_weights(new_spec(2, 64, 32), torch.Generator().manual_seed(0))
     weights = {name: tensor + 0.1 for name, tensor in weights.items()}
     model = build_model(new_spec(2, 64, 32), weights, choose_kernels("cpu", "reference"))
     ids, start = torch.arange(8)[None], State.zeros(model.spec)
-    torch.manual_seed(1)
-    dropped, _ = model.forward(ids, start, dropout=0.5)
-    plain, _ = model.forward(ids, start)
-    assert not torch.equal(dropped, plain)
-    assert torch.equal(plain, model.forward(ids, start)[0])
+    nothing, _ = model.forward(ids, start, drop=torch.zeros_like)
+    alone, _ = model.forward(ids[:, 5:6], start, drop=torch.zeros_like)
+    # With no mix at all a token's logits depend on that token only.
+    torch.testing.assert_close(nothing[:, 5], alone[:, 0])
+    kept, _ = model.forward(ids, start, drop=torch.clone)
+    torch.testing.assert_close(kept, model.forward(ids, start)[0])
+    assert not torch.allclose(kept, nothing)
