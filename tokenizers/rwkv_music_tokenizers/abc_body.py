@@ -14,9 +14,10 @@ from rwkv_music_tokenizers.abc_header import field_letter, field_value, take_ins
 from rwkv_music_tokenizers.abc_lexer import Token
 from rwkv_music_tokenizers.abc_lyrics import MOST_VERSES, aligned_symbols, sing
 from rwkv_music_tokenizers.abc_music import Music
+from rwkv_music_tokenizers.abc_symbols import decoration_name
 from rwkv_music_tokenizers.abc_text import plain
 from rwkv_music_tokenizers.abc_voice import VoiceBuilder
-from rwkv_music_tokenizers.score import Annotation, Change, Remark, Score
+from rwkv_music_tokenizers.score import Change, Remark, Score
 
 # Fields that say something about the tune as a whole, not about a spot in its music.
 SILENT = frozenset("rX+")
@@ -111,14 +112,11 @@ def _symbols(music: Music, value: str) -> None:
         return
     for note, symbol in aligned_symbols(voice.singable, value):
         if symbol[0] == '"':
-            words = plain(symbol.strip('"'))
-            if words[:1] and words[0] in "^_<>@":
-                note.annotations += (Annotation(words[0], words[1:]),)
-            else:
-                note.chord = words
+            note.add_words(symbol)
         else:
-            name = music.header.symbols.get(symbol) if len(symbol) == 1 else symbol.strip("!")
-            note.decorations += (name,) if name else ()
+            name = music.header.symbols.get(symbol) if len(symbol) == 1 else decoration_name(symbol)
+            if name:
+                note.add_decoration(name)
     voice.symbol_lines += 1
 
 

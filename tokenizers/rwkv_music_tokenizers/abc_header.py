@@ -1,9 +1,12 @@
 """The header of a tune: field after field, up to the key."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TypeVar
 
 from rwkv_music_tokenizers.abc_fields import (
+    Voice,
     default_unit,
     read_key,
     read_meter,
@@ -13,15 +16,45 @@ from rwkv_music_tokenizers.abc_fields import (
     read_voice,
 )
 from rwkv_music_tokenizers.abc_lexer import Token
-from rwkv_music_tokenizers.abc_music import MOST_VOICES, Header
-from rwkv_music_tokenizers.abc_symbols import read_user_symbol
+from rwkv_music_tokenizers.abc_symbols import SHORT, read_user_symbol
 from rwkv_music_tokenizers.abc_text import plain
+from rwkv_music_tokenizers.errors import NotationWarning
+from rwkv_music_tokenizers.keys import Key
+from rwkv_music_tokenizers.score import Meter, Tempo
+
+MOST_VOICES = 100
+MOST_WARNINGS = 200
 
 Read = TypeVar("Read")
 Known = TypeVar("Known")
 REACHES = ("not", "octave", "pitch")
 # Kinds of token that may stand in a header besides its fields.
 BETWEEN = frozenset({"newline", "comment", "space", "text", "unknown", "decoration", "linebreak", "continuation"})
+
+
+@dataclass
+class Header:
+    """What stands before the music, and holds for every voice until it changes."""
+
+    meter: Meter = Meter("none", None)
+    unit: Fraction | None = None
+    key: Key = Key()
+    tempo: Tempo | None = None
+    # The Q: field, read when the unit length is known.
+    tempo_field: Token | None = None
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    voices: list[Voice] = field(default_factory=list)
+    # Programs by voice name, "" for all others.
+    programs: dict[str, int] = field(default_factory=dict)
+    words: list[str] = field(default_factory=list)
+    # What U: makes of a letter.
+    symbols: dict[str, str] = field(default_factory=lambda: dict(SHORT))
+    reach: str = "pitch"
+    warnings: list[NotationWarning] = field(default_factory=list)
+
+    def warn(self, message: str, token: Token) -> None:
+        if len(self.warnings) < MOST_WARNINGS:
+            self.warnings.append(NotationWarning(message, token.place))
 
 
 def read_header(header: Header, tokens: Iterable[Token]) -> int:
@@ -64,7 +97,7 @@ def take_field(header: Header, token: Token) -> None:
         case "L":
             header.unit = _or_warn(header, token, read_unit(value), "note length (such as L:1/8)", header.unit)
         case "K":
-            header.key = _or_warn(header, token, read_key(value), "key (such as K:Gm)", header.key)
+            header.key = _or_warn(header, token, read_key(value, header.key), "key (such as K:Gm)", header.key)
         case "Q":
             header.tempo_field = token
         case "V":

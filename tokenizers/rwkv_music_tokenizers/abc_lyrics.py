@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from rwkv_music_tokenizers.abc_draft import Draft
 from rwkv_music_tokenizers.abc_text import plain
-from rwkv_music_tokenizers.abc_voice import Draft
 from rwkv_music_tokenizers.score import Syllable
 
 MOST_VERSES = 32

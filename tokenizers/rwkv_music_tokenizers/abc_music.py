@@ -1,97 +1,27 @@
-"""The body of a tune: a machine that takes one token after another and fills voices with bars."""
+"""The music of a tune: a machine that takes one token after another and fills voices with bars."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 
+from rwkv_music_tokenizers.abc_draft import MOST_MARKS, Draft, tied
 from rwkv_music_tokenizers.abc_fields import Voice, default_unit
+from rwkv_music_tokenizers.abc_header import MOST_VOICES, Header
 from rwkv_music_tokenizers.abc_lexer import Token
-from rwkv_music_tokenizers.abc_rhythm import Rhythm, read_multiplier
-from rwkv_music_tokenizers.abc_symbols import SHORT, decoration_name
-from rwkv_music_tokenizers.abc_text import plain
-from rwkv_music_tokenizers.abc_voice import Draft, VoiceBuilder, tied
-from rwkv_music_tokenizers.errors import NotationError, NotationWarning
-from rwkv_music_tokenizers.keys import Key
-from rwkv_music_tokenizers.score import Annotation, Barline, Grace, Meter, Tempo, Tone
-
-MOST_VOICES = 100
-MOST_WARNINGS = 200
-# Annotations, decorations or grace notes at one event, and tones in one chord.
-MOST_MARKS = 64
-LONGEST_REST = 1000
-WHOLE = Fraction(4)
-# Decorations that belong to the end of a bar when they stand before its line.
-AT_BAR_END = frozenset({"D.C.", "D.S.", "dacapo", "dacoda", "fine", "breath", "D.C.alfine", "D.C.alcoda"})
-
-NOTE = re.compile(r"(\^{1,2}|_{1,2}|=)?([A-Ga-g])([,']*)(.*)")
-ALTERS = {"^": 1, "^^": 2, "_": -1, "__": -2, "=": 0}
-
-
-@lru_cache(maxsize=4096)
-def read_note(text: str) -> tuple[int | None, str, int, str]:
-    """A note's written accidental in semitones (None: none), its step, octave and length text."""
-    match = NOTE.fullmatch(text)
-    assert match is not None
-    sign, letter, marks, length = match.groups()
-    octave = (5 if letter.islower() else 4) + marks.count("'") - marks.count(",")
-    return ALTERS.get(sign), letter.upper(), octave, length
-
-
-@lru_cache(maxsize=256)
-def read_barline(text: str) -> Barline:
-    """The bar line that its ABC signs draw."""
-    core = text.strip(":")
-    if not core:
-        return Barline(ends=max(1, len(text) // 2), starts=True)
-    ends = len(text) - len(text.lstrip(":"))
-    starts = text.endswith(":")
-    if core in ("|", "||", "|||") and ends and starts:
-        return Barline(ends=ends, starts=True)
-    styles = {"|": "single", ".|": "dotted", "[|": "heavy-start", "[|]": "hidden"}
-    style = "final" if core.startswith("|") and core.endswith("]") else styles.get(core, "double")
-    return Barline(style, ends, starts)
-
-
-def read_ending(text: str) -> tuple[int, ...]:
-    """The passes that an ending's numbers name: "[1,3" is (1, 3), "2-4" is (2, 3, 4)."""
-    numbers: set[int] = set()
-    for piece in text.lstrip("[").split(","):
-        first, *last = (int(number) for number in piece.split("-"))
-        numbers.update(range(first, min(last[-1] if last else first, 99) + 1))
-    return tuple(sorted(number for number in numbers if 0 < number < 100))
-
-
-@dataclass
-class Header:
-    """What stands before the music, and holds for every voice until it changes."""
-
-    meter: Meter = Meter("none", None)
-    unit: Fraction | None = None
-    key: Key = Key()
-    tempo: Tempo | None = None
-    # The Q: field, read when the unit length is known.
-    tempo_field: Token | None = None
-    fields: list[tuple[str, str]] = field(default_factory=list)
-    voices: list[Voice] = field(default_factory=list)
-    # Programs by voice name, "" for all others.
-    programs: dict[str, int] = field(default_factory=dict)
-    words: list[str] = field(default_factory=list)
-    # What U: makes of a letter.
-    symbols: dict[str, str] = field(default_factory=lambda: dict(SHORT))
-    reach: str = "pitch"
-    warnings: list[NotationWarning] = field(default_factory=list)
-
-    def warn(self, message: str, token: Token) -> None:
-        if len(self.warnings) < MOST_WARNINGS:
-            self.warnings.append(NotationWarning(message, token.place))
+from rwkv_music_tokenizers.abc_marks import read_barline, read_ending, read_note
+from rwkv_music_tokenizers.abc_rhythm import LONGEST_REST, Rhythm, read_multiplier
+from rwkv_music_tokenizers.abc_symbols import decoration_name
+from rwkv_music_tokenizers.abc_voice import VoiceBuilder
+from rwkv_music_tokenizers.errors import NotationError
+from rwkv_music_tokenizers.score import Barline, Grace, Tone
 
 
 @dataclass
 class Chord:
     """A chord between its brackets."""
 
+    # It stands among grace notes.
+    graces: bool = False
     tones: list[Tone] = field(default_factory=list)
     # Written length of its first note, in quarters.
     written: Fraction | None = None
@@ -175,8 +105,12 @@ class Music:
                 self._ending(token)
             case "overlay":
                 self.settle(token)
-                self.voice.overlay()
                 self._close = False
+                if not self.voice.overlay():
+                    self.header.warn("too many layers in one bar; this one goes on in the layer before", token)
+            case "unknown" if token.text == ":" and not self.voice.bar.sounds:
+                # The colon of "|:" on the next line.
+                self.voice.close_bar(Barline(starts=True), token.place)
             case "unknown":
                 self.header.warn(f"{token.text!r} means nothing here and is left out", token)
 
@@ -185,12 +119,14 @@ class Music:
         sign, step, octave, length = read_note(token.text)
         tone = voice.sound(sign, step, octave)
         written = self._written(length, token)
-        if self._chord is not None:
-            if len(self._chord.tones) < MOST_MARKS:
-                self._chord.tones.append(tone)
-            self._chord.written = self._chord.written or written
-        elif self._graces is not None:
-            self._graces.append(Grace((tone,), self._grace_rhythm.take(written)[0]))
+        chord, graces = self._chord, self._graces
+        if graces is not None and (chord is None or not chord.graces):
+            if len(graces) < MOST_MARKS:
+                graces.append(Grace((tone,), self._grace_rhythm.take(written)[0]))
+        elif chord is not None:
+            if len(chord.tones) < MOST_MARKS:
+                chord.tones.append(tone)
+            chord.written = chord.written or written
         else:
             self._event(written, (tone,), token)
 
@@ -198,16 +134,20 @@ class Music:
         written = self.voice.layer.rhythm.written(length)
         if written is None:
             self.header.warn(f"the length {length!r} is out of range; one unit is taken", token)
-            return self.unit
+            return self.voice.layer.rhythm.unit
         return written
 
     def _event(self, written: Fraction, tones: tuple[Tone, ...], token: Token) -> Draft:
-        voice = self.voice
-        if voice.bar.place is None:
-            voice.bar.place = token.place
-        draft = voice.add(written, tones, self._close)
+        self._stand(token)
+        draft = self.voice.add(written, tones, self._close)
         self._close = True
         return draft
+
+    def _stand(self, token: Token) -> None:
+        """Note where the bar begins."""
+        bar = self.voice.bar
+        if bar.place is None:
+            bar.place = token.place
 
     def _rest(self, token: Token) -> None:
         letter, length = token.text[0], token.text[1:]
@@ -228,19 +168,14 @@ class Music:
         for bar in range(bars):
             if bar:
                 self.voice.close_bar(Barline(), token.place)
-            draft = self._event(self.voice.meter.bar or WHOLE, (), token)
-            draft.whole_bar, draft.hidden = True, letter == "X"
+            self._stand(token)
+            self.voice.rest_bar(hidden=letter == "X")
+            self._close = False
 
     def _bar(self, token: Token) -> None:
         self.settle(token)
-        voice, waiting = self.voice, self.voice.waiting
-        last = voice.layers[0].last
-        if voice.bar.sounds and last is not None and (waiting.annotations or waiting.decorations):
-            last.annotations += waiting.annotations
-            last.decorations += tuple(name for name in waiting.decorations if name in AT_BAR_END)
-            waiting.annotations = ()
-            waiting.decorations = tuple(name for name in waiting.decorations if name not in AT_BAR_END)
-        voice.close_bar(read_barline(token.text), token.place)
+        self.voice.leave_marks()
+        self.voice.close_bar(read_barline(token.text), token.place)
         self._close = False
 
     def _ending(self, token: Token) -> None:
@@ -256,15 +191,8 @@ class Music:
         self._close = False
 
     def _quoted(self, text: str, token: Token) -> None:
-        waiting = self.voice.waiting
-        words = plain(text[1:-1] if len(text) > 1 and text.endswith('"') else text[1:])
-        if text[1:2] and text[1] in "^_<>@":
-            if len(waiting.annotations) < MOST_MARKS:
-                waiting.annotations += (Annotation(text[1], words[1:].strip()),)
-        elif words:
-            if waiting.chord:
-                self.header.warn(f"two chord symbols on one note; {waiting.chord!r} is left out", token)
-            waiting.chord = words
+        if not self.voice.waiting.add_words(text):
+            self.header.warn(f"too much text on one note; {text[:40]} is left out", token)
 
     def _decoration(self, token: Token) -> None:
         text = token.text
@@ -273,19 +201,16 @@ class Music:
             self.header.warn(f"{text!r} has no meaning yet (give it one with U:) and is left out", token)
         elif name.startswith('"'):
             self._quoted(name, token)
-        elif name and len(self.voice.waiting.decorations) < MOST_MARKS:
-            self.voice.waiting.decorations += (name,)
+        elif name and not self.voice.waiting.add_decoration(name):
+            self.header.warn(f"too many decorations on one note; {text} is left out", token)
 
     def _broken(self, token: Token) -> None:
-        last = self.voice.layer.last
         if self._graces is not None:
-            if self._graces:
+            if self._graces and not self._grace_rhythm.waits:
                 before = self._graces[-1]
                 self._graces[-1] = Grace(before.tones, before.length * self._grace_rhythm.bend(token.text))
-        elif last is None or self.voice.layer.rhythm.waits:
+        elif not self.voice.bend(token.text):
             self.header.warn(f"{token.text!r} needs a note before it", token)
-        else:
-            last.length *= self.voice.layer.rhythm.bend(token.text)
 
     def _tie(self, token: Token) -> None:
         if self._chord is not None:
@@ -311,12 +236,14 @@ class Music:
         if self._chord is not None:
             self.header.warn("a chord inside a chord; the first one ends here", token)
             self._end_chord("", token)
-        self._chord = Chord()
+        self._chord = Chord(graces=self._graces is not None)
 
     def _close_chord(self, token: Token) -> None:
         if self._chord is None:
             self.header.warn("']' without a chord before it", token)
         else:
+            if self._graces is not None and not self._chord.graces:
+                self._close_grace(token)
             self._end_chord(token.text[1:], token)
 
     def _end_chord(self, length: str, token: Token) -> None:
@@ -332,14 +259,15 @@ class Music:
 
     def _sound_chord(self, written: Fraction, chord: Chord, token: Token) -> None:
         tones = tuple(chord.tones)
-        if self._graces is not None:
+        if chord.graces and self._graces is not None:
             self._graces.append(Grace(tones, self._grace_rhythm.take(written)[0]))
             return
         draft = self._event(written, tones, token)
         self.voice.remember_ties(draft)
 
     def _open_grace(self, token: Token) -> None:
-        self.settle(token)
+        if self._graces is not None:
+            self._close_grace(token)
         self._graces = []
         rhythm = self.voice.layer.rhythm
         self._grace_rhythm = Rhythm(rhythm.unit, rhythm.meter)
@@ -350,19 +278,19 @@ class Music:
         if self._graces is None:
             self.header.warn("'}' without grace notes before it", token)
             return
-        if self._chord is not None:
+        if self._chord is not None and self._chord.graces:
             self._end_chord("", token)
         self.voice.waiting.grace = (*self.voice.waiting.grace, *self._graces)[:MOST_MARKS]
         self._graces = None
 
     def settle(self, token: Token) -> None:
         """Close what stays open where it cannot go on."""
-        if self._chord is not None:
-            self.header.warn("a chord without its ']'", token)
-            self._end_chord("", token)
         if self._graces is not None:
             self.header.warn("grace notes without their '}'", token)
             self._close_grace(token)
+        if self._chord is not None:
+            self.header.warn("a chord without its ']'", token)
+            self._end_chord("", token)
 
     def interrupt(self, token: Token) -> None:
         """A field stands here."""
@@ -373,7 +301,4 @@ class Music:
         """The music is over: close what is open, and give the last note of each voice the marks that wait."""
         self.settle(token)
         for voice in self.voices.values():
-            last = voice.layers[0].last
-            if last is not None:
-                last.annotations += voice.waiting.annotations
-                last.decorations += voice.waiting.decorations
+            voice.leave_all_marks()

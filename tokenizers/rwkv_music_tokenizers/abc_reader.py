@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rwkv_music_tokenizers.abc_body import finished_score, read_body
-from rwkv_music_tokenizers.abc_header import read_header
+from rwkv_music_tokenizers.abc_header import Header, read_header
 from rwkv_music_tokenizers.abc_lexer import Token, lex
-from rwkv_music_tokenizers.abc_music import Header, Music
+from rwkv_music_tokenizers.abc_music import Music
 from rwkv_music_tokenizers.errors import NotationError, NotationWarning, Place
 from rwkv_music_tokenizers.score import Score
 

@@ -15,6 +15,9 @@ LENGTH = re.compile(r"([0-9]*)(/*)([0-9]*)")
 # Notes in whose time a tuplet is played when ABC does not say; the others take 3 in compound meter, else 2.
 NORMAL = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 ONE = Fraction(1)
+# Bars that one rest may fill, and what it fills in free meter.
+LONGEST_REST = 1000
+WHOLE = Fraction(4)
 
 
 def read_multiplier(text: str) -> Fraction | None:
@@ -95,6 +98,11 @@ class Rhythm:
         long = 2 - short
         before, self._factor = (long, short) if marks[0] == ">" else (short, long)
         return before
+
+    def drop(self) -> None:
+        """Forget a tuplet or broken rhythm that waits for more."""
+        self.tuplet_left = 0
+        self._factor = None
 
     @property
     def waits(self) -> bool:

@@ -1,125 +1,18 @@
 """One voice of a tune while it is read: bars in the making, accidentals in force, ties and what waits for a note."""
 
 from fractions import Fraction
-from functools import lru_cache
 
+from rwkv_music_tokenizers.abc_draft import Draft, DraftBar, merged, tied, tone
 from rwkv_music_tokenizers.abc_fields import sounding_shift
-from rwkv_music_tokenizers.abc_rhythm import Rhythm
+from rwkv_music_tokenizers.abc_rhythm import WHOLE, Rhythm
 from rwkv_music_tokenizers.errors import NotationError, Place
-from rwkv_music_tokenizers.keys import STEPS, Key, Pitch
-from rwkv_music_tokenizers.score import (
-    Annotation,
-    Bar,
-    Barline,
-    Change,
-    Event,
-    Grace,
-    Meter,
-    Part,
-    Syllable,
-    Tone,
-    Tuplet,
-)
+from rwkv_music_tokenizers.keys import STEPS, Key
+from rwkv_music_tokenizers.score import Barline, Change, Meter, Part, Tone
 
 MOST_BARS = 100_000
-ZERO = Fraction(0)
-# Which of two bar lines at the same spot is seen: the later in this list.
-STYLES = ("hidden", "single", "dotted", "double", "heavy-start", "final")
-
-
-@lru_cache(maxsize=2048)
-def tone(step: str, alter: int, octave: int, tied: bool = False) -> Tone:
-    """The tone of a written pitch; the same object for the same pitch."""
-    return Tone(Pitch(step, alter, octave), tied)
-
-
-def tied(a_tone: Tone) -> Tone:
-    """The tone, held into the next event."""
-    return tone(a_tone.pitch.step, a_tone.pitch.alter, a_tone.pitch.octave, True)
-
-
-def merged(first: Barline, second: Barline) -> Barline:
-    """Two bar lines with no music between them are one."""
-    style = max(first.style, second.style, key=STYLES.index)
-    return Barline(style, max(first.ends, second.ends), first.starts or second.starts)
-
-
-class Draft:
-    """An event in the making; the class holds what an event is when nothing is said."""
-
-    length: Fraction = ZERO
-    tones: tuple[Tone, ...] = ()
-    hidden = False
-    whole_bar = False
-    # Nothing but its own marks stands between the event before and this one.
-    close = False
-    tuplet: Tuplet | None = None
-    grace: tuple[Grace, ...] = ()
-    slashed = False
-    decorations: tuple[str, ...] = ()
-    chord = ""
-    annotations: tuple[Annotation, ...] = ()
-    lyrics: tuple[Syllable | None, ...] = ()
-    slurs_open = 0
-    slurs_close = 0
-
-    def event(self, beamed: bool) -> Event:
-        return Event(
-            self.length,
-            self.tones,
-            self.hidden,
-            self.whole_bar,
-            beamed,
-            self.tuplet,
-            self.grace,
-            self.slashed,
-            self.decorations,
-            self.chord,
-            self.annotations,
-            self.lyrics,
-            self.slurs_open,
-            self.slurs_close,
-        )
-
-    @property
-    def flagged(self) -> bool:
-        """A note shorter than a quarter as written, so that a beam can reach it."""
-        length = self.length
-        if self.tuplet:
-            return bool(self.tones) and length * self.tuplet.actual < self.tuplet.normal
-        return bool(self.tones) and length.numerator < length.denominator
-
-
-DraftItem = Draft | Change
-
-
-class DraftBar:
-    """A bar in the making. `layers` are its main layer and overlays."""
-
-    def __init__(self) -> None:
-        self.layers: list[list[DraftItem]] = [[]]
-        self.close: Barline | None = None
-        self.ending: tuple[int, ...] = ()
-        self.place: Place | None = None
-        # Some event stands in it.
-        self.sounds = False
-
-    def bar(self) -> Bar:
-        first, *others = (finished(layer) for layer in self.layers)
-        return Bar(first, tuple(layer for layer in others if layer), self.close, self.ending, self.place)
-
-
-def finished(layer: list[DraftItem]) -> tuple[Event | Change, ...]:
-    """The items of a layer, with beams drawn between short notes that stand close."""
-    items: list[Event | Change] = []
-    flagged = False
-    for item in layer:
-        if isinstance(item, Draft):
-            before, flagged = flagged, item.flagged
-            items.append(item.event(beamed=before and flagged and item.close))
-        else:
-            items.append(item)
-    return tuple(items)
+MOST_LAYERS = 16
+# Decorations that belong to the end of a bar when they stand before its line.
+AT_BAR_END = frozenset({"D.C.", "D.S.", "dacapo", "dacoda", "fine", "breath", "D.C.alfine", "D.C.alcoda"})
 
 
 class Layer:
@@ -132,6 +25,8 @@ class Layer:
         # Accidentals written in this bar.
         self.accidentals: dict[object, int] = {}
         self.last: Draft | None = None
+        # The bar that the last event stands in.
+        self.bar: DraftBar | None = None
 
 
 class VoiceBuilder:
@@ -154,10 +49,14 @@ class VoiceBuilder:
         self.singable: list[Draft | None] = []
         self.verse = 0
         self.symbol_lines = 0
+        # Semitones from written to sounding pitch, where the key that the voice begins in says so.
+        self.shift: int | None = None
         self.set_key(key)
 
     def set_key(self, key: Key) -> None:
         self.key = key
+        if not self.bars and not self.bar.sounds:
+            self.shift = sounding_shift(key.properties)
         self.signature = {step: key.alter(step) for step in STEPS}
 
     def set_unit(self, unit: Fraction) -> None:
@@ -199,7 +98,7 @@ class VoiceBuilder:
             layer.ties = {}
         if layer is self.layers[0]:
             self._sing(draft)
-        layer.last = draft
+        layer.last, layer.bar = draft, self.bar
         self.bar.layers[-1].append(draft)
         self.bar.sounds = True
         return draft
@@ -210,6 +109,21 @@ class VoiceBuilder:
             self.verse = self.symbol_lines = 0
         if draft.tones:
             self.singable.append(draft)
+
+    def bend(self, marks: str) -> bool:
+        """Begin a broken rhythm; False when no event of this bar stands before it."""
+        layer = self.layer
+        if layer.last is None or layer.bar is not self.bar or layer.rhythm.waits:
+            return False
+        layer.last.length *= layer.rhythm.bend(marks)
+        return True
+
+    def rest_bar(self, hidden: bool) -> Draft:
+        """Append a rest that fills the bar."""
+        self.layer.rhythm.drop()
+        draft = self.add(self.meter.bar or WHOLE, (), close=False)
+        draft.whole_bar, draft.hidden = True, hidden
+        return draft
 
     def tie(self, draft: Draft) -> None:
         """Hold all tones of an event into the next one."""
@@ -223,8 +137,10 @@ class VoiceBuilder:
         """Let a key, meter, tempo or remark stand at this spot."""
         self.bar.layers[-1].append(item)
 
-    def overlay(self) -> None:
-        """Begin another layer of the same bar."""
+    def overlay(self) -> bool:
+        """Begin another layer of the same bar; False when there are too many."""
+        if len(self.bar.layers) >= MOST_LAYERS:
+            return False
         self.bar.layers.append([])
         depth = len(self.bar.layers) - 1
         if depth == len(self.layers):
@@ -232,6 +148,7 @@ class VoiceBuilder:
             self.layers.append(Layer(Rhythm(rhythm.unit, rhythm.meter)))
         self.layer = self.layers[depth]
         self.layer.accidentals = {}
+        return True
 
     def close_bar(self, line: Barline, place: Place | None = None) -> None:
         """End the bar with a line. A line right after another one joins it."""
@@ -251,6 +168,23 @@ class VoiceBuilder:
         for layer in self.layers:
             layer.accidentals = {}
 
+    def leave_marks(self) -> None:
+        """Give the last event what stands between it and the bar line, but for decorations of what follows."""
+        last, waiting = self.layers[0].last, self.waiting
+        if last is not None and self.bar.sounds and (waiting.annotations or waiting.decorations):
+            last.annotations += waiting.annotations
+            last.decorations += tuple(name for name in waiting.decorations if name in AT_BAR_END)
+            waiting.annotations = ()
+            waiting.decorations = tuple(name for name in waiting.decorations if name not in AT_BAR_END)
+
+    def leave_all_marks(self) -> None:
+        """Give the last event what waits for a note that never comes."""
+        last = self.layers[0].last
+        if last is not None:
+            last.annotations += self.waiting.annotations
+            last.decorations += self.waiting.decorations
+            self.waiting = Draft()
+
     def part(self) -> Part:
         """The voice as read so far; a bar the text breaks off in stays without a closing line."""
         drafts = self.bars
@@ -260,6 +194,6 @@ class VoiceBuilder:
             drafts[-1].layers[0].extend(self.bar.layers[0])
         shift = sounding_shift(self.properties)
         if shift is None:
-            shift = sounding_shift(self.key.properties) or 0
+            shift = self.shift or 0
         bars = tuple(draft.bar() for draft in drafts)
         return Part(bars, self.name, self.properties, self.open, self.program, shift)
