@@ -93,6 +93,7 @@ def test_an_ending_without_an_end_is_as_long_as_the_first_when_another_repeat_fo
 
 def test_an_ending_without_its_first_is_played_once():
     assert played("a :| [2 b || c") == "aabc"
+    assert played("|: a [3 b [1 c :| [2 d") == "abcabd"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ MAX_OCTAVES = 4
 MAX_TRANSPOSE = 60
 
 _PROPERTY = re.compile(r'([A-Za-z]+)=("[^"]*"|\S+)|(\S+)')
-_CLEF = re.compile(r"(treble|bass|alto|tenor|perc|none|[GFCP])([1-5]?)([+^]8|[-_]8|[+^]15|[-_]15)?")
+_CLEF = re.compile(r"(treble|bass|alto|tenor|perc|none|[GFCP])([1-5]?)([+-](?:8|15))?(?:[\^_](?:8|15))?")
 _SHIFTS = {"8": 1, "15": 2}
 _INTEGER = re.compile(r"[+-]?\d{1,3}")
 
@@ -58,7 +58,7 @@ def read_staff(text: str, before: Staff) -> Staff:
     match = _CLEF.fullmatch(clef)
     if match:
         name, line, shift = match.groups()
-        octaves = 0 if not shift else _SHIFTS[shift[1:]] * (1 if shift[0] in "+^" else -1)
+        octaves = 0 if not shift else _SHIFTS[shift[1:]] * (1 if shift[0] == "+" else -1)
         name = CLEF_LETTERS.get(name, name)
         staff = replace(staff, clef=name, line=int(line or 0), clef_octaves=octaves)
     octaves = _integer(found.get("octave"), MAX_OCTAVES)

@@ -150,7 +150,8 @@ def _section(signs: Sequence[Sign], start: int, end: int) -> Section:
         sign = signs[bar]
         if bar > start and (sign.opens or (sign.label and not explicit)):
             return Section(start, bar, bar)
-        if sign.ending:
+        # Endings begin with the first; another number there is a slip, or belongs to a section not written here.
+        if 1 in sign.ending:
             return _section_with_endings(signs, start, bar, end)
         after = bar + 1
         if sign.ends:

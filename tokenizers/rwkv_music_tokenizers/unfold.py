@@ -92,9 +92,13 @@ def performed_notes(score: Score) -> tuple[PerformedNote, ...]:
 
 
 def first_staffs(score: Score) -> list[Staff]:
-    """The staff each part begins with: the header's key field, then the voice's own properties."""
+    """The staff each part begins with: the header's key field, then the voice's own properties, else its `transpose`."""
     header = read_staff(score.key.properties, Staff())
-    return [read_staff(part.properties, header) for part in score.parts]
+    staffs = [read_staff(part.properties, header) for part in score.parts]
+    return [
+        staff if staff.sounding_shift else replace(staff, transpose=part.transpose)
+        for staff, part in zip(staffs, score.parts, strict=True)
+    ]
 
 
 def _signs(part: Part) -> tuple[Sign, ...]:
