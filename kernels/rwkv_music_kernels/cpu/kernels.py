@@ -1,5 +1,7 @@
 """`CpuKernels`: the Numba loops behind the contract, as torch operations with gradients."""
 
+from collections.abc import Callable, Iterable
+
 from torch import Tensor, autograd, bfloat16, empty, empty_like, float32, float64, is_grad_enabled
 
 from rwkv_music_kernels.contract import KernelError, Kernels, check_wkv7
@@ -31,7 +33,7 @@ class CpuKernels(Kernels):
         if size % LANES:
             raise KernelError(f"the kernels 'cpu' take heads of a multiple of {LANES} channels, not {size}")
         tensors = (r, w, k, v, a, b, state)
-        if is_grad_enabled() and any([x.requires_grad for x in tensors]):
+        if is_grad_enabled() and any(x.requires_grad for x in tensors):
             return _Wkv7.apply(self._pool, *tensors)  # pyright: ignore[reportReturnType]
         y, new_state, _, _ = _forward(self._pool, tensors, keep=False)
         return y, new_state
@@ -54,10 +56,10 @@ class _Wkv7(autograd.Function):
         gradients = [empty_like(x) for x in (*inputs, dnew)]
         pieces, tokens, heads, size = dy.shape
 
-        addresses = (*_addresses(inputs), _half(inputs), *_addresses((marks, moved, dy, dnew, *gradients)))
-
+        # The task holds the tensors themselves, so that none is freed while a thread still writes to it.
         def task(start: int, stop: int) -> None:
             room = empty(wkv7.backward_room(size), dtype=float32)
+            addresses = (*_addresses(inputs), _half(inputs), *_addresses((marks, moved, dy, dnew, *gradients)))
             wkv7.backward(*addresses, room.data_ptr(), tokens, heads, size, start, stop)
 
         _run(ctx.pool, task, pieces * heads, tokens * size * size)
@@ -72,17 +74,17 @@ def _forward(pool: HeadPool, tensors: tuple[Tensor, ...], *, keep: bool) -> tupl
     y, new_state = empty_like(v), empty_like(state)
     marks = empty((pieces, heads, -(-tokens // wkv7.CHUNK), size, size) if keep else 0, dtype=float32)
     moved = empty(v.shape if keep else 0, dtype=float32)
-    addresses = (*_addresses(inputs), _half(inputs), *_addresses((state, y, new_state, marks, moved)))
 
     def task(start: int, stop: int) -> None:
         room = empty(wkv7.forward_room(size), dtype=float32)
+        addresses = (*_addresses(inputs), _half(inputs), *_addresses((state, y, new_state, marks, moved)))
         wkv7.forward(*addresses, keep, room.data_ptr(), tokens, heads, size, start, stop)
 
     _run(pool, task, pieces * heads, tokens * size * size)
     return y.to(tensors[3].dtype), new_state, marks, moved
 
 
-def _run(pool: HeadPool, task, heads: int, entries: int) -> None:
+def _run(pool: HeadPool, task: Callable[[int, int], None], heads: int, entries: int) -> None:
     if heads * entries < _MANY:
         task(0, heads)
     else:
@@ -96,7 +98,7 @@ def _plain(x: Tensor) -> Tensor:
     return x if x.is_contiguous() else x.contiguous()
 
 
-def _addresses(tensors) -> list[int]:
+def _addresses(tensors: Iterable[Tensor]) -> list[int]:
     return [x.data_ptr() for x in tensors]
 
 

@@ -21,6 +21,10 @@ class HeadPool:
         self._pool: ThreadPoolExecutor | None = None
         self._made_for: tuple[int, int] | None = None
 
+    def __reduce__(self):
+        # A copy, here or in another process, makes its own threads.
+        return HeadPool, ()
+
     def run(self, task: Callable[[int, int], None], heads: int) -> None:
         """Returns when every head is done; what a task raises is raised here."""
         threads = min(torch.get_num_threads(), heads)
@@ -37,7 +41,8 @@ class HeadPool:
         helpers = [self._workers().submit(work) for _ in range(threads - 1)]
         work()
         for helper in helpers:
-            helper.result()
+            if not helper.cancel():
+                helper.result()
 
     def _workers(self) -> ThreadPoolExecutor:
         # The threads of a pool do not survive a fork, so a child makes its own.

@@ -9,6 +9,9 @@ behind token t, G_t the loss's gradient in it. Sums over keys are gathered lane 
 row, and folded once a token.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from numba import njit
 
 from rwkv_music_kernels.cpu.vectors import (
@@ -22,10 +25,11 @@ from rwkv_music_kernels.cpu.vectors import (
     load_bf16,
     mul,
     muladd,
-    number,
+    ones,
     spread,
     store,
     store_bf16,
+    zeros,
 )
 
 # Tokens from one state kept for the backward pass to the next; those between are recomputed.
@@ -33,6 +37,8 @@ CHUNK = 16
 
 _R, _W, _K, _V, _A, _B = (1 << bit for bit in range(6))
 _FLOAT = 4
+
+_compiled: Callable[[Callable], Callable[..., Any]] = njit(nogil=True, cache=True)
 
 
 def forward_room(size: int) -> int:
@@ -45,7 +51,7 @@ def backward_room(size: int) -> int:
     return size * (13 * CHUNK + 4 + 2 * NARROW + (CHUNK + 1) * size)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def forward(r, w, k, v, a, b, half, state, y, new_state, marks, moved, keep, room, tokens, heads, size, start, stop):
     """y and the new state of heads start to stop; where `keep`, also the state before every chunk and each S_{t-1} a_t.
 
@@ -95,7 +101,7 @@ def forward(r, w, k, v, a, b, half, state, y, new_state, marks, moved, keep, roo
             _write(y, half & _V, at, stride, count, size, ys)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _forward_token(s, r, decay, k, v, b, a_ahead, sa, y, y_parts, moved_parts, size):
     """S_{t-1} -> S_t and S_{t-1} a_t -> S_t a_{t+1} in place, and y_t."""
     for j in range(0, size, LANES):
@@ -115,7 +121,7 @@ def _forward_token(s, r, decay, k, v, b, a_ahead, sa, y, y_parts, moved_parts, s
         fold(sa, i, moved_parts, i * NARROW)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def backward(
     r,
     w,
@@ -160,7 +166,7 @@ def backward(
         first = (head // heads * tokens * heads + head % heads) * size
         g = dstate + head * square * _FLOAT
         _copy(g, dnew + head * square * _FLOAT, square)
-        _fill_row(dmoved, number(0), size)
+        _fill_row(dmoved, zeros(), size)
         for chunk in range(chunks - 1, -1, -1):
             t = chunk * CHUNK
             count, more = min(CHUNK, tokens - t), min(CHUNK + 1, tokens - t)
@@ -174,8 +180,8 @@ def backward(
             _read(dys, dy, half & _V, at, stride, count, size)
             _exp(decays, more * size)
             if more == count:
-                _fill_row(decays + count * row, number(1), size)
-                _fill_row(as_ + count * row, number(0), size)
+                _fill_row(decays + count * row, ones(), size)
+                _fill_row(as_ + count * row, zeros(), size)
             _copy(states, marks + (head * chunks + chunk) * square * _FLOAT, square)
             sa = moved + at * _FLOAT
             _replay(states, decays, ks, vs, bs, sa, stride, count, size)
@@ -198,7 +204,7 @@ def backward(
             _write(da, half & _A, first, stride, 1, size, das)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _backward_token(
     g,
     old,
@@ -228,7 +234,7 @@ def _backward_token(
     """
     for j in range(0, size, LANES):
         decay_j, a_j, r_j, k_j, b_j = load(decay_after, j), load(a_after, j), load(r, j), load(k, j), load(b, j)
-        a_sum, r_sum, k_sum, b_sum, w_sum = number(0), number(0), number(0), number(0), number(0)
+        a_sum, r_sum, k_sum, b_sum, w_sum = zeros(), zeros(), zeros(), zeros(), zeros()
         for i in range(size):
             dmoved_i, dy_i = spread(dmoved, i), spread(dy, i)
             x = muladd(load(g, i * size + j), decay_j, muladd(dmoved_i, a_j, mul(dy_i, r_j)))
@@ -255,11 +261,11 @@ def _backward_token(
         fold(dmoved, i, moved_parts, i * NARROW)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _close(g, old, decay, a, dmoved, da, size):
     """What the first token alone knows: G_1 becomes the gradient in the state before it, `old`; and da_1."""
     for j in range(0, size, LANES):
-        decay_j, a_j, a_sum = load(decay, j), load(a, j), number(0)
+        decay_j, a_j, a_sum = load(decay, j), load(a, j), zeros()
         for i in range(size):
             dmoved_i = spread(dmoved, i)
             a_sum = muladd(load(old, i * size + j), dmoved_i, a_sum)
@@ -267,7 +273,7 @@ def _close(g, old, decay, a, dmoved, da, size):
         store(da, j, a_sum)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _replay(states, decay, k, v, b, sa, sa_stride, count, size):
     """states[t + 1] = states[t] diag(decay_t) + (S a)_t b_t^T + v_t k_t^T, for the tokens of one chunk."""
     new = states + size * size * _FLOAT
@@ -280,7 +286,7 @@ def _replay(states, decay, k, v, b, sa, sa_stride, count, size):
                 store(new, at, muladd(load(states, at), decay_j, x))
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _times(s, x, parts, size, out):
     """out = S x"""
     for j in range(0, size, LANES):
@@ -294,7 +300,7 @@ def _times(s, x, parts, size, out):
         fold(out, i, parts, i * NARROW)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _read(rows, tensor, half, at, stride, count, size):
     """Bring `count` rows of `size` numbers, `stride` apart from tensor[at] on, together as floats."""
     for q in range(count):
@@ -303,7 +309,7 @@ def _read(rows, tensor, half, at, stride, count, size):
         at += stride
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _write(tensor, half, at, stride, count, size, rows):
     """Undo `_read`."""
     for q in range(count):
@@ -315,25 +321,25 @@ def _write(tensor, half, at, stride, count, size, rows):
         at += stride
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _copy(to, source, count):
     for i in range(0, count, LANES):
         store(to, i, load(source, i))
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _fill_row(row, x, size):
     for i in range(0, size, LANES):
         store(row, i, x)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _exp(rows, count):
     for i in range(0, count, LANES):
         store(rows, i, exp(load(rows, i)))
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _times_rows(rows, factors, count):
     for i in range(0, count, LANES):
         store(rows, i, mul(load(rows, i), load(factors, i)))
