@@ -95,8 +95,10 @@ def first_staffs(score: Score) -> list[Staff]:
     """The staff each part begins with: the header's key field, then the voice's own properties, else its `transpose`."""
     header = read_staff(score.key.properties, Staff())
     staffs = [read_staff(part.properties, header) for part in score.parts]
+    if header != Staff():
+        return staffs
     return [
-        staff if staff.sounding_shift else replace(staff, transpose=part.transpose)
+        replace(staff, transpose=part.transpose) if staff == Staff() else staff
         for staff, part in zip(staffs, score.parts, strict=True)
     ]
 
