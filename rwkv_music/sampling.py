@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from rwkv_music.errors import UserError
+
 MAX_SEED = 2**63 - 1
 GENERATOR = "pcg64"
+
+
+class SamplingError(UserError):
+    """Logits from which nothing can be drawn."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +119,10 @@ class Sampler:
     def choose(self, logits: np.ndarray) -> int:
         """The next token for `logits` (V,), float32, -inf where a token is forbidden.
 
-        Raises ValueError when nothing may be chosen or the logits are not numbers.
+        Raises SamplingError when nothing may be chosen or the logits are not numbers.
         """
         if not math.isfinite(logits.max()):
-            raise ValueError("logits must hold a finite highest value: no NaN, no +inf, not only -inf")
+            raise SamplingError("the model's logits overflowed: the highest must be finite, and none NaN")
         options = self.options
         uniform = self._uniform()
         if options.temperature == 0:

@@ -1,0 +1,59 @@
+"""Find every bar of ABC files that does not add up. Exits with 1 when there is one."""
+
+import argparse
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+from rwkv_music.files import read_text
+from rwkv_music_tokenizers.abc_reader import read_tunebook
+from rwkv_music_tokenizers.bars import BarFault, check_bars
+from rwkv_music_tokenizers.errors import NotationError, NotationWarning, Place
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="ABC file or tunebook; - reads standard input")
+    parser.add_argument("-q", "--quiet", action="store_true", help="tell only the bars, no warnings and no count")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line a faulty bar; return 1 when there is one or a file cannot be read as ABC."""
+    faulty = False
+    for name in args.files:
+        faulty = _check(name, args.quiet) or faulty
+    return 1 if faulty else 0
+
+
+def _check(name: str, quiet: bool) -> bool:
+    text = read_text(None if name == "-" else Path(name))
+    try:
+        scores = read_tunebook(text)
+    except NotationError as error:
+        print(f"rwkv-music: {_spot(name, error.place)}: {error.message}", file=sys.stderr)
+        return True
+    faults = [fault for score in scores for fault in check_bars(score)]
+    for fault in faults:
+        print(f"{_spot(name, fault.place)}: {fault.message} ({_amount(fault)})")
+    if not quiet:
+        _tell(name, [warning for score in scores for warning in score.warnings])
+        bars = sum(1 for score in scores for _bar in score.bars())
+        print(f"{name}: {_count(len(scores), 'tune')}, {_count(bars, 'bar')}, {len(faults)} wrong", file=sys.stderr)
+    return bool(faults)
+
+
+def _tell(name: str, warnings: list[NotationWarning]) -> None:
+    for warning in warnings:
+        print(f"{_spot(name, warning.place)}: warning: {warning.message}", file=sys.stderr)
+
+
+def _spot(name: str, place: Place | None) -> str:
+    return f"{name}:{place.line}:{place.column}" if place else name
+
+
+def _amount(fault: BarFault) -> str:
+    wholes: Fraction = abs(fault.excess) / 4
+    return f"{wholes.numerator}/{wholes.denominator} too {'long' if fault.excess > 0 else 'short'}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"

@@ -1,0 +1,190 @@
+"""The spine: a prompt becomes ids, ids a state, the state the next id, until the tune has what was asked for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from rwkv_music.closing import close_tune
+from rwkv_music.engine import Engine
+from rwkv_music.errors import UserError
+from rwkv_music.making import Run
+from rwkv_music.model.state import State
+from rwkv_music.opening import Opening
+from rwkv_music.sampling import Sampler, SamplingOptions
+from rwkv_music.snapshots import Label, Snapshot, SnapshotError
+from rwkv_music_tokenizers.abc_tokens import AbcTokenizer
+from rwkv_music_tokenizers.abc_watch import Moment, Watch
+
+TOKENIZER = AbcTokenizer()
+NEWLINE = ord("\n")
+# Whatever is no text of a tune.
+NEVER = [token for token in range(128) if token not in (TOKENIZER.eos, NEWLINE) and not chr(token).isprintable()]
+# Signs that would change the note before them.
+TO_NOTE_BEFORE = [ord(sign) for sign in "0123456789/',<>-"]
+# How far, in bars, a tune may fall short of the bars asked for: a bar with an upbeat has its complement elsewhere.
+SLACK = Fraction(24, 100)
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All that decides how a piece goes on: tokens from the beginning, and what the model makes of them."""
+
+    tokens: tuple[int, ...]
+    # After the last token: the model's state, and logits (V,) float32 for the next.
+    state: State
+    logits: torch.Tensor
+    # The model has ended the tune.
+    ended: bool = False
+
+
+class Piece:
+    """A tune in the making. `grow` carries it on; everything else only looks at it."""
+
+    def __init__(self, engine: Engine, opening: Opening, memory: Memory, prompt_length: int, sampler: Sampler):
+        self.engine = engine
+        self.opening = opening
+        self.prompt_length = prompt_length
+        self.sampler = sampler
+        self.runs: tuple[Run, ...] = ()
+        self.ended = memory.ended
+        # New music, in bars of its meter.
+        self.bars = Fraction(0)
+        # The last bar line is a place to stop at: not one after an upbeat.
+        self._settled = True
+        self._tokens = list(memory.tokens[:prompt_length])
+        self._state = memory.state
+        self._logits = memory.logits
+        self._watch = Watch()
+        self._watch.feed(TOKENIZER.decode(self._tokens))
+        self._position = self._watch.now().position
+        for token in memory.tokens[prompt_length:]:
+            self._follow(token)
+
+    @classmethod
+    def begin(cls, engine: Engine, opening: Opening, options: SamplingOptions) -> "Piece":
+        """The piece that an opening begins. Raises UserError when the model is none of ABC."""
+        if engine.spec.vocabulary != TOKENIZER.vocabulary_size:
+            raise UserError(
+                f"this model has {engine.spec.vocabulary} tokens, a model of ABC has {TOKENIZER.vocabulary_size}; "
+                "models of MIDI cannot be used yet"
+            )
+        tokens = (TOKENIZER.bos, *TOKENIZER.encode(opening.heard))
+        logits, state = engine.advance(tokens)
+        return cls(engine, opening, Memory(tokens, state, logits), len(tokens), Sampler(options))
+
+    def branch(self) -> "Piece":
+        """The same piece once more, to be carried on in another way."""
+        twin = Piece(self.engine, self.opening, self.memory, self.prompt_length, self.sampler.clone())
+        twin.runs = self.runs
+        return twin
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(tuple(self._tokens), self._state, self._logits, self.ended)
+
+    @property
+    def length(self) -> int:
+        """Tokens made so far."""
+        return len(self._tokens) - self.prompt_length
+
+    def grow(self, run: Run, stop: Callable[[], bool] = never) -> Iterator[str]:
+        """Carry the tune on as `run` says, and yield every character as it comes.
+
+        With `run.bars` it ends after so many bars and not before; without, where the model ends it, after one bar at
+        least. `stop` is asked before every token. Raises SamplingError when the model's numbers overflow.
+        """
+        self.sampler = self.sampler.continued(run.options)
+        goal = None if run.bars is None else self.bars + run.bars
+        self.ended = self.ended and goal is None
+        begun = self.length
+        try:
+            while not self.ended and not self._reached(goal) and self.length - begun < run.max_tokens and not stop():
+                token = self.sampler.choose(self._allowed(may_end=goal is None and self._reached(Fraction(1))))
+                self.ended = token == TOKENIZER.eos
+                if not self.ended:
+                    self._logits, self._state = self.engine.advance([token], self._state)
+                    self._follow(token)
+                    yield chr(token)
+        finally:
+            finished = self.ended or self._reached(goal)
+            self.runs = (*self.runs, run if finished else replace(run, max_tokens=self.length - begun))
+
+    def snapshot(self, model: str) -> Snapshot:
+        """The piece at this moment, of the model opened as `model`."""
+        story = {
+            **asdict(self.opening),
+            "ended": self.ended,
+            "runs": [run.plain() for run in self.runs],
+        }
+        label = Label(
+            model, self.engine.hash, TOKENIZER.name, self.sampler.options, self.sampler.draws, self.prompt_length, story
+        )
+        return Snapshot(label, self._state, self._logits, tuple(self._tokens))
+
+    @classmethod
+    def resume(cls, engine: Engine, snapshot: Snapshot) -> "Piece":
+        """The piece as it was when the snapshot was taken. Raises SnapshotError when its story cannot be used."""
+        label = snapshot.label
+        try:
+            opening = Opening(**{field.name: label.story[field.name] for field in fields(Opening)})
+            runs = tuple(Run.from_plain(run) for run in label.story["runs"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise SnapshotError(f"the snapshot's story cannot be used: {error}") from None
+        memory = Memory(snapshot.tokens, snapshot.state, snapshot.logits, label.story.get("ended") is True)
+        piece = cls(engine, opening, memory, label.prompt_length, Sampler(label.options, label.draws))
+        piece.runs = runs
+        return piece
+
+    def text(self) -> str:
+        """The tune as ABC: the prompt as it was written, and the new music, properly closed."""
+        written = self.opening.written
+        made = TOKENIZER.decode(self._tokens[self.prompt_length :])
+        # An empty line would end the tune.
+        made = made.lstrip("\n") if written.endswith("\n") else made
+        return close_tune(written + made, len(written), complete=self._complete(self._watch.now()))
+
+    def _complete(self, moment: Moment) -> bool:
+        """The last bar may stay although no line ends it."""
+        whole = not moment.inside and not moment.tuplet_left and not moment.broken
+        return whole and self.length > 0 and (self.ended or moment.left == 0)
+
+    def _reached(self, goal: Fraction | None) -> bool:
+        return goal is not None and self._settled and self.bars + SLACK >= goal
+
+    def _follow(self, token: int) -> None:
+        """Note a new token, and measure the bar that it ends."""
+        self._tokens.append(token)
+        character = chr(token)
+        if character not in "|:]":
+            self._watch.feed(character)
+            return
+        before = self._watch.now()
+        self._watch.feed(character)
+        if self._watch.now().bars > before.bars:
+            full = before.meter.bar or before.position
+            self.bars += (before.position - self._position) / full
+            self._position = Fraction(0)
+            self._settled = before.position > full / 2 or self._tokens[-2] == ord(":")
+        elif before.at_bar_line:
+            # "||" and "|]" end a section, however short its last bar.
+            self._settled = self._settled or character != ":"
+
+    def _allowed(self, may_end: bool) -> np.ndarray:
+        """The logits for the next token, -inf for what would spoil the text."""
+        logits = self._logits.numpy(force=True).copy()
+        logits[NEVER] = -np.inf
+        if not may_end:
+            logits[TOKENIZER.eos] = -np.inf
+        if self._tokens[-1] == NEWLINE:
+            logits[NEWLINE] = -np.inf
+        if self.opening.inside and not TOKENIZER.decode(self._tokens[self.prompt_length :][:8]).strip():
+            logits[TO_NOTE_BEFORE] = -np.inf
+        return logits

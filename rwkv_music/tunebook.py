@@ -1,0 +1,54 @@
+"""One tune out of a text that may hold many, complete with what the text says for all of them."""
+
+import re
+
+from rwkv_music.errors import UserError
+
+TUNE_START = re.compile(r"^[ \t]*X:(?![|:])", re.MULTILINE)
+FIELD_LINE = re.compile(r"[ \t]*(?:[A-Za-z+]:|%)")
+# Fields that a file may hold once for all of its tunes; those of a tune go before them.
+SHARED = "CILMOQRU"
+
+
+def pick_tune(text: str, number: int | None, name: str) -> tuple[str, str]:
+    """Tune `number` (from 1; None: the first) of a text, and a remark when there was a choice, else "".
+
+    Raises UserError when there is no such tune; `name` is what the text is called in it.
+    """
+    starts = [match.start() for match in TUNE_START.finditer(text)]
+    common = text[: starts[0]] if starts else ""
+    if not starts or re.search(r"^K:", common, re.MULTILINE):
+        starts.insert(0, 0)
+        common = ""
+    number = number or 1
+    if number > len(starts):
+        raise UserError(f"{name} holds {len(starts)} tune{'s' * (len(starts) > 1)}, there is no number {number}")
+    end = starts[number] if number < len(starts) else len(text)
+    tune = _compact(text[starts[number - 1] : end])
+    remark = f"{name} holds {len(starts)} tunes; this is number {number} (--tune)" if len(starts) > 1 else ""
+    return _with_common(tune, common), remark
+
+
+def _compact(tune: str) -> str:
+    """A tune without its empty lines, nor the free text that follows the music after one."""
+    kept: list[str] = []
+    in_body = emptied = False
+    for line in tune.strip().split("\n"):
+        if not line.strip():
+            emptied = in_body
+            continue
+        if emptied and not FIELD_LINE.match(line) and "|" not in line:
+            break
+        emptied = False
+        in_body = in_body or line.lstrip(" \t").startswith("K:")
+        kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _with_common(tune: str, common: str) -> str:
+    first, newline, rest = tune.partition("\n")
+    lines = [line for line in common.split("\n") if line.startswith("%%") or (line[:1] in SHARED and line[1:2] == ":")]
+    header = re.split(r"^K:", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    said = {line[:2] for line in header.split("\n")}
+    shared = [f"{line}\n" for line in lines if line.startswith("%%") or line[:2] not in said]
+    return first + newline + "".join(shared) + rest
