@@ -1,10 +1,14 @@
 """Transposed tunes sound what they should, are spelled simply and keep their layout."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rwkv_music_tokenizers.transpose import SHIFTS, singable_shifts, transpose_abc
+from rwkv_music_tokenizers.abc_reader import read_abc
+from rwkv_music_tokenizers.transpose import SHIFTS, singable_shifts, transpose, transpose_abc
 
 
 def in_c(body: str, semitones: int) -> str:
@@ -149,3 +153,66 @@ def test_any_text_moves_and_comes_back_with_the_same_lines(body, semitones):
 def test_hostile_text_is_quick():
     for piece in ['"', "[K:", "^" * 3, "A'", "%", "!", "K:G\n", "V:%\n", "[V:x]A"]:
         transpose_abc("K:C\n" + piece * 50_000, 5)
+
+
+def test_a_note_tied_over_the_bar_line_keeps_its_accidental():
+    # G sharp becomes D natural in F sharp; so must the note that it is held into.
+    assert in_c("^G-|G G|", 6) == "=d-|d c|"
+
+
+def test_an_accidental_holds_in_every_octave_unless_the_tune_says_otherwise():
+    assert in_c("^Gg", 6) == "=dd'"
+    assert in_c("%%propagate-accidentals octave\n^Gg", 6) == "%%propagate-accidentals octave\n=dc'"
+
+
+def test_each_overlay_has_accidentals_of_its_own():
+    assert in_c("^G & G |", 6) == "=d & c |"
+
+
+def test_drums_stay_where_they_are():
+    text = "V:1\nV:2 clef=perc\nK:C\nV:1\nC|\nV:2\nC|\n"
+    assert transpose_abc(text, 2) == "V:1\nV:2 clef=perc\nK:D\nV:1\nD|\nV:2\nC|\n"
+
+
+MELODY = """X:1
+L:1/8
+Q:1/4=90
+K:Am
+V:1
+V:2 clef=perc
+[V:1]"Am"{^g}A2- (3ABc [^GB]2 & e4 z2 |[K:C]"^hush"G,-G,C'2 "C(Em)"z4 & [K:F]B4 |
+[V:2]C4 D4|C8|
+"""
+
+
+@pytest.mark.parametrize("semitones", [-12, -7, -1, 0, 1, 6, 11])
+def test_scores_and_texts_move_alike(semitones):
+    parts = transpose(read_abc(MELODY), semitones).parts
+    # In the text the key itself moves, whatever instrument reads it.
+    assert parts[0] == read_abc(transpose_abc(MELODY, semitones)).parts[0]
+    assert parts[1] == read_abc(MELODY).parts[1]
+
+
+def test_a_score_keeps_its_spelling_on_the_way_there_and_back():
+    score = read_abc(MELODY)
+    assert transpose(transpose(score, 3), -3) == score
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "abc" / "valid.jsonl.zst"
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the tunes are not here")
+def test_real_tunes_sound_as_far_away_as_asked():
+    zstandard = pytest.importorskip("zstandard")
+    with zstandard.open(SHARED, "rt") as lines:
+        tunes = [json.loads(line)["abc"] for line in lines]
+    for number, tune in enumerate(tunes):
+        semitones = number % 12 - 6
+        score = read_abc(tune)
+        moved = read_abc(transpose_abc(tune, semitones))
+        assert moved == transpose(score, semitones)
+        assert pitches(moved) == [pitch + semitones for pitch in pitches(score)]
+
+
+def pitches(score):
+    return [tone.pitch.midi for bar in score.bars() for event in bar.events for tone in event.tones]
