@@ -169,7 +169,8 @@ class Piece:
         before = self._watch.now()
         self._watch.feed(character)
         if self._watch.now().bars > before.bars:
-            full = before.meter.bar or before.position
+            # Free meter: every bar is a whole one.
+            full = before.meter.bar or before.position or Fraction(1)
             self.bars += (before.position - self._position) / full
             self._position = Fraction(0)
             self._settled = before.position > full / 2 or self._tokens[-2] == ord(":")

@@ -18,8 +18,8 @@ EIGHTH = Fraction(1, 2)
 KNOWN_UNITS = (EIGHTH, Fraction(1, 4))
 KNOWN_INLINE = (*KNOWN_UNITS, Fraction(1))
 SOUNDING = frozenset({"note", "rest", "chord_open"})
-AS_WRITTEN = frozenset({"tie", "tuplet", "broken", "ending"})
-LENGTHENED = frozenset({"note", "rest", "chord_close"})
+# The length of a chord multiplies those of its notes, so it holds in any unit.
+AS_WRITTEN = frozenset({"tie", "tuplet", "broken", "ending", "chord_close"})
 # What comes before a length, and the length.
 LENGTH_LAST = re.compile(r"([^0-9/]*)([0-9/]*)")
 # Quarters in the bars of a tune that names no meter, and the meter it is heard in; others are heard in 4/4.
@@ -121,7 +121,7 @@ class _Ear:
         kind, text = token.kind, token.text
         if kind in AS_WRITTEN:
             return text
-        if kind in LENGTHENED:
+        if kind in ("note", "rest"):
             return self._lengthened(text)
         if kind in ("space", "newline"):
             return text[0]

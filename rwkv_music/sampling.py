@@ -92,8 +92,8 @@ def _keep(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _weights(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of `logits` (V,) up to a common factor."""
-    return np.exp(logits - logits.max())
+    """Probabilities of `logits` (V,) up to a common factor, in float64."""
+    return np.exp(logits - logits.max(), dtype=np.float64)
 
 
 def pick(logits: np.ndarray, uniform: float) -> int:

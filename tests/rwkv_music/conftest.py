@@ -1,0 +1,44 @@
+"""Engines for tests: one that writes what it is told, and a tiny real one."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from rwkv_music.engine import Engine
+
+
+class ScriptedEngine:
+    """Takes any prompt, then writes a script, a character a token, and at last the end of the tune (3).
+
+    Its state is how far it has come. Where the next character may not be written, it says z.
+    """
+
+    def __init__(self, script: str, sure: float = 60.0):
+        self.script = script
+        self.sure = sure
+        self.spec = SimpleNamespace(vocabulary=128)
+        self.hash = "0" * 64
+        self.heard: list[int] = []
+
+    def advance(self, ids, state=None, all_logits=False):
+        if state is None:
+            self.heard, place = list(ids), 0
+        else:
+            place = state + len(ids)
+        logits = torch.zeros(128)
+        logits[ord("z")] = self.sure / 2
+        logits[ord(self.script[place]) if place < len(self.script) else 3] = self.sure
+        return logits, place
+
+
+@pytest.fixture
+def scripted():
+    """`scripted(text)` is an engine that writes that text."""
+    return ScriptedEngine
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(tiny_model) -> Engine:
+    """A random RWKV-7 of two layers."""
+    return Engine.open(tiny_model)

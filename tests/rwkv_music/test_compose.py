@@ -1,0 +1,162 @@
+"""Composing: where a tune stops, what may not be written, and going on exactly where it stopped."""
+
+import itertools
+import random
+from fractions import Fraction
+
+import pytest
+
+from rwkv_music.compose import Piece
+from rwkv_music.errors import UserError
+from rwkv_music.making import Run
+from rwkv_music.opening import open_tune
+from rwkv_music.sampling import SamplingError, SamplingOptions
+
+HEADER = "X:1\nT:A Tune\nM:4/4\nL:1/8\nK:G\n"
+OPTIONS = SamplingOptions(seed=1)
+
+
+def composed(engine, prompt: str, *, bars=None, max_tokens=500, stop=None) -> Piece:
+    piece = Piece.begin(engine, open_tune(HEADER + prompt), OPTIONS)
+    for _character in piece.grow(Run(OPTIONS, bars, max_tokens), *([stop] if stop else [])):
+        pass
+    return piece
+
+
+def music(piece: Piece) -> str:
+    return piece.text().removeprefix(HEADER)
+
+
+def test_the_model_hears_a_beginning_and_the_prompt(scripted):
+    engine = scripted("")
+    piece = Piece.begin(engine, open_tune(HEADER + "GABc|"), OPTIONS)
+    assert bytes(engine.heard) == b"\x02M:4/4\nL:1/8\nK:G\nGABc|"
+    assert piece.length == 0
+
+
+def test_the_model_ends_its_tune(scripted):
+    piece = composed(scripted("GABc dedB|G8|]\n"), "")
+    assert piece.ended
+    assert music(piece) == "GABc dedB|G8|]\n"
+
+
+def test_a_tune_does_not_end_before_its_first_bar(scripted):
+    piece = composed(scripted(""), "GABc d4|]\n", max_tokens=5)
+    assert not piece.ended
+    assert piece.length == 5
+
+
+def test_bars_are_counted_from_the_prompt_on(scripted):
+    piece = composed(scripted("c8|d8|e8|f8|g8|"), "G8|A8|B8|", bars=2)
+    assert music(piece) == "G8|A8|B8|c8|d8|]\n"
+
+
+def test_the_bar_that_the_prompt_began_is_finished_first(scripted):
+    assert music(composed(scripted("c4|d8|e8|f8|"), "G8|A4", bars=2)) == "G8|A4c4|d8|e8|]\n"
+
+
+def test_an_upbeat_is_no_bar_and_no_place_to_stop(scripted):
+    assert music(composed(scripted("g2|c8|d8|e8|"), "", bars=2)) == "g2|c8|d8|]\n"
+    assert music(composed(scripted("g2|c8|d6:|\n|:g2|e8|f8|"), "", bars=2)) == "g2|c8|d6:|\n"
+    assert music(composed(scripted("c8|d7:|\n|:g|e8|f8|"), "", bars=3)) == "c8|d7:|\n|:g|e8:|\n"
+
+
+def test_a_half_bar_before_a_section_end_is_a_place_to_stop(scripted):
+    assert music(composed(scripted("g4|c8|d4||\ne8|"), "", bars=2)) == "g4|c8|d4|]\n"
+
+
+def test_with_bars_the_model_may_not_end_before(scripted):
+    piece = composed(scripted("c8|"), "", bars=3, max_tokens=40)
+    assert not piece.ended
+    assert piece.length == 40
+
+
+def test_in_free_meter_every_bar_counts(scripted):
+    assert music(composed(scripted("[M:none]GABc d|e2 f|g|a|"), "", bars=3)) == "[M:none]GABc d|e2 f|g|]\n"
+
+
+def test_a_bar_cut_off_by_the_limit_goes(scripted):
+    assert music(composed(scripted("GABc dedB|G8|ABcd"), "", max_tokens=15)) == "GABc dedB|G8|]\n"
+
+
+def test_a_bar_that_the_limit_leaves_full_stays(scripted):
+    assert music(composed(scripted("GABc dedB|G8|ABcd"), "", max_tokens=12)) == "GABc dedB|G8|]\n"
+
+
+def test_somebody_stops_it(scripted):
+    asked = itertools.count()
+    piece = composed(scripted("GABc dedB|G8|ABcd efga|"), "", stop=lambda: next(asked) >= 16)
+    assert music(piece) == "GABc dedB|G8|]\n"
+    assert piece.runs[0].max_tokens == 16
+
+
+def test_one_who_looks_away_leaves_a_piece_that_can_go_on(scripted):
+    piece = Piece.begin(scripted("GABc dedB|G8|ABcd efga|"), open_tune(HEADER), OPTIONS)
+    assert "".join(itertools.islice(piece.grow(Run(OPTIONS, None, 100)), 5)) == "GABc "
+    assert "".join(itertools.islice(piece.grow(Run(OPTIONS, None, 100)), 4)) == "dedB"
+
+
+def test_the_notes_of_the_prompt_are_not_changed_by_what_follows(scripted):
+    for changing in "2/',<>-":
+        piece = composed(scripted(changing + "|"), "GABc d", max_tokens=1)
+        assert piece.memory.tokens[-1] == ord("z")
+
+
+def test_no_empty_line_and_no_unprintable_sign_is_written(scripted):
+    piece = composed(scripted("\n\n\x00\x7fAB"), "GABc d4|", max_tokens=6)
+    assert bytes(piece.memory.tokens[-6:]) == b"\nzzzAB"
+
+
+def test_an_ended_piece_goes_on_only_for_more_bars(scripted):
+    piece = composed(scripted("GABc dedB|G8|]\n"), "")
+    assert list(piece.grow(Run(OPTIONS, None, 10))) == []
+    assert "".join(piece.grow(Run(OPTIONS, 1, 10))) == "z" * 10
+
+
+def test_branches_do_not_touch_each_other(tiny_engine):
+    start = Piece.begin(tiny_engine, open_tune(HEADER), OPTIONS)
+    twin = start.branch()
+    first = "".join(start.grow(Run(OPTIONS, None, 30)))
+    assert twin.length == 0
+    assert "".join(twin.grow(Run(OPTIONS, None, 30))) == first
+
+
+def test_another_seed_is_another_tune(tiny_engine):
+    start = Piece.begin(tiny_engine, open_tune(HEADER), OPTIONS)
+    first, other = ("".join(start.branch().grow(Run(SamplingOptions(seed=seed), None, 30))) for seed in (1, 2))
+    assert first != other
+
+
+def test_a_model_of_something_else_is_refused(scripted):
+    engine = scripted("")
+    engine.spec.vocabulary = 20096
+    with pytest.raises(UserError, match="20096 tokens"):
+        Piece.begin(engine, open_tune(HEADER), OPTIONS)
+
+
+def test_overflowing_logits_are_told_of(scripted):
+    with pytest.raises(SamplingError, match="overflowed"):
+        composed(scripted("GABc|", sure=float("inf")), "")
+
+
+def test_a_run_stopped_anywhere_goes_on_token_for_token(tiny_engine):
+    opening = open_tune(HEADER + "GABc dedB|")
+    options = SamplingOptions(temperature=1.2, top_p=1.0, seed=5)
+    whole = Piece.begin(tiny_engine, opening, options)
+    list(whole.grow(Run(options, 4, 120)))
+    dice = random.Random(0)
+    for _ in range(20):
+        piece = Piece.begin(tiny_engine, opening, options)
+        while piece.length < whole.length:
+            step = min(dice.randint(1, 60), whole.length - piece.length)
+            list(piece.grow(Run(options, 100, step)))
+        assert piece.memory.tokens == whole.memory.tokens
+
+
+@pytest.mark.parametrize("bars", [1, 2, 3])
+def test_bars_in_two_goes_are_the_bars_of_one(scripted, bars):
+    script = "c8|d8|e8|f8|g8|a8|"
+    piece = composed(scripted(script), "", bars=bars)
+    list(piece.grow(Run(OPTIONS, 4 - bars, 500)))
+    assert music(piece) == music(composed(scripted(script), "", bars=4)) == "c8|d8|e8|f8|]\n"
+    assert piece.bars == Fraction(4)
