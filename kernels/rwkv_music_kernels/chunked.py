@@ -30,8 +30,8 @@ class ChunkedKernels(Kernels):
         with torch.autocast(r.device.type, enabled=False):
             if tokens < _FEW_TOKENS:
                 return wkv7_steps(r, w, k, v, a, b, state)
-            cut = [_cut(x.to(state.dtype), min(self.chunk, tokens)) for x in (r, w, k, v, a, b)]
-            y, new_state = _wkv7_chunks(*cut, state)
+            rs, ws, ks, vs, as_, bs = (_cut(x.to(state.dtype), min(self.chunk, tokens)) for x in (r, w, k, v, a, b))
+            y, new_state = _wkv7_chunks(rs, ws, ks, vs, as_, bs, state)
         return y.to(v.dtype).flatten(2, 3)[:, :, :tokens].transpose(1, 2).contiguous(), new_state
 
 

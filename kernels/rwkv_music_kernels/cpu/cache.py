@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numba.core.config
+from numba.core.config import reload_config
 from numba.misc.appdirs import AppDirs
 
 
@@ -16,7 +16,7 @@ def settle_cache() -> None:
     NUMBA_CACHE_DIR has the last word. Without it Numba takes __pycache__ beside the kernels, or else the user's
     cache folder, and refuses to import the kernels where both are read-only.
     """
-    if os.environ.get("NUMBA_CACHE_DIR") or numba.core.config.CACHE_DIR:
+    if os.environ.get("NUMBA_CACHE_DIR"):
         return
     beside = Path(__file__).parent / "__pycache__"
     users = Path(AppDirs(appname="numba", appauthor=False).user_cache_dir)
@@ -25,7 +25,8 @@ def settle_cache() -> None:
     # Private, for the files are run: a fixed name in a shared folder could be filled by somebody else.
     folder = tempfile.mkdtemp(prefix="rwkv-music-numba-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    numba.core.config.CACHE_DIR = folder
+    os.environ["NUMBA_CACHE_DIR"] = folder
+    reload_config()
 
 
 def _writable(folder: Path) -> bool:

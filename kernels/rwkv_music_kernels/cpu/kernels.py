@@ -49,8 +49,9 @@ class _Wkv7(autograd.Function):
 
     @staticmethod
     @autograd.function.once_differentiable
-    def backward(ctx, dy: Tensor, dnew: Tensor):
+    def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         *given, marks, moved = ctx.saved_tensors
+        dy, dnew = grad_outputs
         inputs = [_plain(x) for x in given]
         dy, dnew = _plain(dy.to(inputs[3].dtype)), _plain(dnew)
         gradients = [empty_like(x) for x in (*inputs, dnew)]

@@ -38,7 +38,9 @@ CHUNK = 16
 _R, _W, _K, _V, _A, _B = (1 << bit for bit in range(6))
 _FLOAT = 4
 
-_compiled: Callable[[Callable], Callable[..., Any]] = njit(nogil=True, cache=True)
+
+def _compiled(function: Callable) -> Callable[..., Any]:
+    return njit(nogil=True, cache=True)(function)
 
 
 def forward_room(size: int) -> int:
