@@ -135,6 +135,8 @@ class Piece:
         label = snapshot.label
         try:
             opening = Opening(**{field.name: label.story[field.name] for field in fields(Opening)})
+            if not all(isinstance(value, str) for value in (opening.prompt, opening.written, opening.heard)):
+                raise ValueError("the opening must be text")
             runs = tuple(Run.from_plain(run) for run in label.story["runs"])
         except (ValueError, KeyError, TypeError) as error:
             raise SnapshotError(f"the snapshot's story cannot be used: {error}") from None

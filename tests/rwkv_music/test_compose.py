@@ -143,12 +143,12 @@ def test_a_run_stopped_anywhere_goes_on_token_for_token(tiny_engine):
     opening = open_tune(HEADER + "GABc dedB|")
     options = SamplingOptions(temperature=1.2, top_p=1.0, seed=5)
     whole = Piece.begin(tiny_engine, opening, options)
-    list(whole.grow(Run(options, 4, 120)))
+    list(whole.grow(Run(options, 4, 60)))
     dice = random.Random(0)
-    for _ in range(20):
+    for _ in range(5):
         piece = Piece.begin(tiny_engine, opening, options)
         while piece.length < whole.length:
-            step = min(dice.randint(1, 60), whole.length - piece.length)
+            step = min(dice.randint(1, 30), whole.length - piece.length)
             list(piece.grow(Run(options, 100, step)))
         assert piece.memory.tokens == whole.memory.tokens
 
