@@ -1,4 +1,4 @@
-"""A run on disk: weights, optimiser, average, generator and counters, written aside and then renamed."""
+"""A run on disk: weights, optimiser, average and counters, written aside and then renamed."""
 
 import json
 import shutil
@@ -44,8 +44,6 @@ class Checkpoint:
     config: TrainingConfig
     progress: Progress
     tensors: Mapping[str, Mapping[str, torch.Tensor]]
-    # The state of torch's CPU generator, uint8.
-    generator: torch.Tensor
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -55,7 +53,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     flat = {f"{kind}/{name}": value for kind, group in checkpoint.tensors.items() for name, value in group.items()}
-    save_file({**flat, "generator": checkpoint.generator}, aside / TENSORS)
+    save_file(flat, aside / TENSORS)
     progress = asdict(checkpoint.progress)
     if progress["best"] == float("inf"):
         progress["best"] = None
@@ -78,13 +76,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         told = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
         flat = load_file(path / TENSORS)
-        generator = flat.pop("generator")
         progress = Progress(**{name: value for name, value in told["progress"].items() if value is not None})
         config = config_from_json(json.dumps(told["config"]), str(path / PROGRESS))
-    except (OSError, json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
+    except (OSError, ValueError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         raise ResumeError(f"{path}: no whole checkpoint ({error})") from error
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in flat.items():
-        kind, name = key.split("/", 1)
+        kind, _, name = key.partition("/")
         tensors.setdefault(kind, {})[name] = value
-    return Checkpoint(config, progress, tensors, generator)
+    return Checkpoint(config, progress, tensors)
+
+
+def check_tensors(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    """Raises ResumeError unless each expected tensor is there in its shape; moments only if there are any."""
+    weights = expected["weights"]
+    kinds = {"weights": weights, "average": expected["average"], "optimizer": expected["optimizer"]}
+    if "moment" in checkpoint.tensors or checkpoint.progress.step > checkpoint.progress.skipped:
+        kinds |= {"moment": weights, "square": weights}
+    for kind, group in kinds.items():
+        for name, tensor in group.items():
+            found = checkpoint.tensors.get(kind, {}).get(name)
+            if found is None or found.shape != tensor.shape:
+                raise ResumeError(f"{path}: no whole checkpoint ({kind}/{name} must be {list(tensor.shape)})")

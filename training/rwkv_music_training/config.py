@@ -78,6 +78,9 @@ class TrainingConfig:
     sample_prompts: tuple[str, ...] = ("", "R:jig\nM:6/8\nL:1/8\nK:D\n")
 
     def __post_init__(self) -> None:
+        for name in ("layers", "width", "head_size", "pieces", "threads", "evaluate_every", "max_length"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.width % self.head_size:
             raise ConfigError(f"width must be a multiple of head_size ({self.head_size}), not {self.width}")
         if self.tokens_per_batch < self.max_length:
@@ -111,12 +114,24 @@ def config_from_json(text: str, place: str = "config") -> TrainingConfig:
         raise ConfigError(f"{place}: not JSON ({error})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{place}: must hold one JSON object")
-    known = {field.name for field in fields(TrainingConfig)}
-    unknown = sorted(set(values) - known)
+    known = {field.name: field.default for field in fields(TrainingConfig)}
+    unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{place}: unknown field {unknown[0]!r} (known: {', '.join(sorted(known))})")
+    for name, value in values.items():
+        if not _is_like(value, known[name]):
+            raise ConfigError(f"{place}: {name} must be like {json.dumps(known[name])}, not {json.dumps(value)}")
     listed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return TrainingConfig(**listed)
+    return TrainingConfig().but(**listed)
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Whether a JSON value is of the kind of a field's default."""
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
 
 
 def read_config(path: Path) -> TrainingConfig:

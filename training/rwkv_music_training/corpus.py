@@ -55,9 +55,12 @@ def read_tunes(path: Path, tiers: Sequence[str] = ("A",)) -> list[Tune]:
 def _tune(line: str, place: str) -> Tune:
     try:
         row = json.loads(line)
-        return Tune(row["id"], row["source"], row["tier"], training_text(row["abc"]))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CorpusError(f"{place}: every line must be an object with id, source, tier and abc ({error!r})") from error
+        told = [row[name] for name in ("id", "source", "tier", "abc")]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        told = []
+    if not told or not all(isinstance(value, str) for value in told):
+        raise CorpusError(f"{place}: every line must be an object with the texts id, source, tier and abc")
+    return Tune(told[0], told[1], told[2], training_text(told[3]))
 
 
 def document(text: str, max_length: int | None = None) -> np.ndarray:

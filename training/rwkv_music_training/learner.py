@@ -1,10 +1,11 @@
 """The thing that learns: parameters, optimiser and average of one model, and the step that changes them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 
 from rwkv_music.model.initial import initial_weights, new_spec
@@ -15,6 +16,23 @@ from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.optimizer import language_loss, make_optimizer, set_learning_rate
 
 VOCABULARY = 128
+
+
+def dropout(share: float, *seed: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """A function that zeroes `share` of a tensor and scales up the rest, from its own generator; None for share 0.
+
+    Calls in the same order with the same seeds drop the same channels, whatever other threads draw.
+    """
+    if share <= 0:
+        return None
+    mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(mixed[0]))
+
+    def drop(x: torch.Tensor) -> torch.Tensor:
+        dropped = torch.rand(x.shape, generator=generator) < share
+        return x.masked_fill(dropped, 0.0) * (1 / (1 - share))
+
+    return drop
 
 
 class Learner:
@@ -31,6 +49,8 @@ class Learner:
         # Whole pieces in parallel wait for each other once a step; threads inside every operation would do so always.
         self._workers = ThreadPoolExecutor(config.threads, "learner", initializer=torch.set_num_threads, initargs=(1,))
         self.model = Rwkv7(self.spec, self.parameters, kernels)
+        # Of the last gradient, before it was clipped.
+        self.gradient_norm = 0.0
         # The weights that are read on validation tunes, sampled from and exported.
         self.best_guess = Rwkv7(self.spec, self.average or self.parameters, kernels)
 
@@ -45,29 +65,36 @@ class Learner:
             return torch.autocast("cpu", dtype=torch.bfloat16)
         return nullcontext()
 
-    def learn(self, pieces: Sequence[Batch], rate: float) -> float | None:
-        """One optimiser step on a batch in pieces. Returns the loss in bits a token, or None when it or the gradient
-        is not finite (then nothing changes)."""
+    def learn(self, pieces: Sequence[Batch], rate: float, step: int) -> float | None:
+        """One optimiser step on a batch in pieces; `step` (of the run) decides what dropout leaves out.
+
+        Returns the loss in bits a token, or None when it or the gradient is not finite (then nothing changes).
+        """
         total = sum(piece.tokens for piece in pieces)
-        results = list(self._workers.map(lambda piece: self._gradients(piece, piece.tokens / total), pieces))
+        drops = [dropout(self.config.dropout, self.config.seed, step, number) for number in range(len(pieces))]
+        results = list(
+            self._workers.map(lambda piece, drop: self._gradients(piece, piece.tokens / total, drop), pieces, drops)
+        )
         loss = sum(loss for loss, _ in results)
         for parameter, *gradients in zip(
             self.parameters.values(), *(gradients for _, gradients in results), strict=True
         ):
             parameter.grad = torch.stack(gradients).sum(dim=0)
-        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.clip)
-        if not (math.isfinite(norm.item()) and math.isfinite(loss)):
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.clip).item()
+        if not (math.isfinite(self.gradient_norm) and math.isfinite(loss)):
             return None
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
         self._follow()
         return loss / math.log(2)
 
-    def _gradients(self, piece: Batch, share: float) -> tuple[float, tuple[torch.Tensor, ...]]:
+    def _gradients(
+        self, piece: Batch, share: float, drop: Callable[[torch.Tensor], torch.Tensor] | None
+    ) -> tuple[float, tuple[torch.Tensor, ...]]:
         """The loss (nats) of one piece and its gradients, both times the piece's share of the batch."""
         state = State.zeros(self.spec, len(piece.inputs))
         with self.precision():
-            logits, _ = self.model.forward(piece.inputs, state, self.config.dropout)
+            logits, _ = self.model.forward(piece.inputs, state, drop)
         loss = language_loss(logits, piece.targets, piece.counted, self.config.l2wrap) * share
         return loss.item(), torch.autograd.grad(loss, list(self.parameters.values()))
 
@@ -77,8 +104,8 @@ class Learner:
         if self.average:
             steps = self._optimizer_steps()
             decay = min(self.config.average, (1 + steps) / (10 + steps))
-            averages = [self.average[name] for name in self.parameters]
-            torch._foreach_lerp_(averages, list(self.parameters.values()), 1 - decay)
+            for name, parameter in self.parameters.items():
+                self.average[name].lerp_(parameter, 1 - decay)
 
     def _optimizer_steps(self) -> int:
         states = self.optimizer.state.values()

@@ -14,7 +14,7 @@ import torch
 
 from rwkv_music.model.v7 import Recurrence
 from rwkv_music_training.batches import TuneBatches
-from rwkv_music_training.checkpoints import Checkpoint, Progress, load_checkpoint, save_checkpoint
+from rwkv_music_training.checkpoints import Checkpoint, Progress, check_tensors, load_checkpoint, save_checkpoint
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.corpus import Tune
 from rwkv_music_training.curve import Curve
@@ -46,8 +46,6 @@ class Trainer:
         self.stopping = False
         self.curve = Curve(folder / "curve.csv")
         torch.set_num_threads(1)
-        # Dropout draws from torch's own generator, whose state the checkpoints keep.
-        torch.manual_seed(config.seed)
         self.learner = Learner(config, kernels)
         self._losses: list[float] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,8 +53,8 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint folder. Raises ResumeError."""
         checkpoint = load_checkpoint(path)
+        check_tensors(path, checkpoint, self.learner.tensors())
         self.learner.restore(checkpoint.tensors)
-        torch.set_rng_state(checkpoint.generator)
         self.progress = checkpoint.progress
         self.curve.forget_after(self.progress.step)
 
@@ -98,7 +96,7 @@ class Trainer:
 
     def save(self) -> Path:
         """Write a checkpoint of this very moment."""
-        checkpoint = Checkpoint(self.config, self.progress, self.learner.tensors(), torch.get_rng_state())
+        checkpoint = Checkpoint(self.config, self.progress, self.learner.tensors())
         return save_checkpoint(self.folder / "checkpoints", checkpoint)
 
     def read(self) -> dict[str, Bits]:
@@ -126,7 +124,7 @@ class Trainer:
 
     def _step(self) -> None:
         pieces = self.batches.at(self.progress.step)
-        loss = self.learner.learn(pieces, self._rate())
+        loss = self.learner.learn(pieces, self._rate(), self.progress.step)
         tokens = self.progress.tokens + sum(piece.tokens for piece in pieces)
         self.progress = replace(self.progress, step=self.progress.step + 1, tokens=tokens)
         if loss is not None:
@@ -149,7 +147,8 @@ class Trainer:
         epoch = self.progress.step / self.batches.per_epoch
         say(
             f"step {self.progress.step}, epoch {epoch:.1f}: {loss:.3f} bits/char, {speed:,.0f} tokens/s, "
-            f"rate {self._rate():.2e}, {self.progress.skipped} skipped, {left:.0f} min left"
+            f"rate {self._rate():.2e}, gradient {self.learner.gradient_norm:.2f}, {self.progress.skipped} skipped, "
+            f"{left:.0f} min left"
         )
 
     def _keep_best(self, bits: dict[str, Bits]) -> None:
