@@ -16,7 +16,6 @@ from rwkv_music_tokenizers.abc_lyrics import MOST_VERSES, aligned_symbols, sing
 from rwkv_music_tokenizers.abc_music import Music
 from rwkv_music_tokenizers.abc_symbols import decoration_name
 from rwkv_music_tokenizers.abc_text import plain
-from rwkv_music_tokenizers.abc_voice import VoiceBuilder
 from rwkv_music_tokenizers.score import Change, Remark, Score
 
 # Fields that say something about the tune as a whole, not about a spot in its music.
@@ -86,7 +85,7 @@ def _change(music: Music, letter: str, value: str, token: Token) -> None:
 def _instruction(music: Music, text: str, letter: str) -> None:
     voice = music.voice
     program = read_program(text)
-    if program is not None and not voice.bars and not voice.bar.sounds:
+    if program is not None and not voice.sounded:
         voice.program = program
         return
     if text.startswith("propagate-accidentals"):
@@ -123,11 +122,12 @@ def _symbols(music: Music, value: str) -> None:
 def finished_score(music: Music) -> Score:
     """The score of what was read; voices without music are left out."""
     header = music.header
-    builders = [voice for voice in music.voices.values() if voice.bars or voice.bar.sounds]
+    builders = [voice for voice in music.voices.values() if voice.sounded]
     for voice in builders:
         if voice.program is None:
             voice.program = header.programs.get(voice.name, header.programs.get(""))
-    _name_unnamed(builders)
+        if len(builders) > 1:
+            voice.name = voice.name or "1"
     return Score(
         tuple(voice.part() for voice in builders),
         header.meter,
@@ -138,11 +138,3 @@ def finished_score(music: Music) -> Score:
         tuple(header.words),
         tuple(header.warnings),
     )
-
-
-def _name_unnamed(builders: list[VoiceBuilder]) -> None:
-    """A voice that began before any V: gets a name of its own once there are others."""
-    names = {voice.name for voice in builders}
-    for voice in builders:
-        if not voice.name and len(builders) > 1:
-            voice.name = next(name for name in map(str, range(1, len(builders) + 2)) if name not in names)

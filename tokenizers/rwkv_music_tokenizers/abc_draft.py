@@ -126,8 +126,17 @@ class DraftBar:
         self.sounds = False
 
     def bar(self) -> Bar:
-        first, *others = (finished(layer) for layer in self.layers)
-        return Bar(first, tuple(layer for layer in others if layer), self.close, self.ending, self.place)
+        """The bar as it stands; changes in a layer without events join the main layer."""
+        if len(self.layers) == 1:
+            return Bar(finished(self.layers[0]), (), self.close, self.ending, self.place)
+        silent = [item for layer in self.layers if not _sounds(layer) for item in layer]
+        first, *others = (layer for layer in self.layers if _sounds(layer))
+        overlays = tuple(finished(layer) for layer in others)
+        return Bar(finished([*silent, *first]), overlays, self.close, self.ending, self.place)
+
+
+def _sounds(layer: list[DraftItem]) -> bool:
+    return any(isinstance(item, Draft) for item in layer)
 
 
 def finished(layer: list[DraftItem]) -> tuple[Event | Change, ...]:

@@ -6,6 +6,7 @@ Every reader here returns None for a value that says nothing it knows; the calle
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from rwkv_music_tokenizers.keys import Key
 from rwkv_music_tokenizers.score import Meter, Tempo
@@ -33,7 +34,6 @@ EXTRA = re.compile(r"(\^{1,2}|_{1,2}|=)([A-Ga-g])")
 CLEF_FIRST = re.compile(r"(?:[a-z]+=|treble|alto|tenor|bass|perc|auto)")
 QUOTED = re.compile(r'"([^"]*)"')
 FRACTION = re.compile(r"([0-9]{1,6})\s*/\s*([0-9]{1,6})")
-PROPERTY = re.compile(r'([A-Za-z]+)\s*=\s*("[^"]*"|\S+)|(\S+)')
 NO_TONIC = Key(tonic="")
 
 
@@ -45,6 +45,7 @@ class Voice:
     properties: str = ""
 
 
+@lru_cache(maxsize=256)
 def read_key(text: str, before: Key | None = None) -> Key | None:
     """A K: value: "G", "Ador", "D exp _b ^c", "HP", "none". One that names only a clef keeps the key `before`."""
     text = text.strip()
@@ -80,6 +81,7 @@ def _with_rest(key: Key, text: str) -> Key:
     return Key(key.tonic, key.mode, tuple(extra.items()), key.pipes, " ".join(kept), explicit)
 
 
+@lru_cache(maxsize=256)
 def read_meter(text: str) -> Meter | None:
     """An M: value: "6/8", "C", "C|", "2+2+3/8", "(2+3)/8", "none" or nothing for free meter."""
     text = text.strip()
@@ -157,21 +159,3 @@ def read_program(text: str) -> int | None:
     """The General MIDI program that a directive sets: "MIDI program 73" or "MIDI program 1 73" (channel first)."""
     match = re.match(r"MIDI[\s=]+program\s+(?:[0-9]{1,2}\s+)?([0-9]{1,3})\s*$", text.strip())
     return int(match[1]) if match and int(match[1]) <= 127 else None
-
-
-def sounding_shift(properties: str) -> int | None:
-    """Semitones from written to sounding pitch that the properties of a V: or K: field state; None if they do not.
-
-    "transpose=-2", "octave=1" and the clef marks "treble-8" and "bass+8" add up.
-    """
-    shift = None
-    for name, value, bare in PROPERTY.findall(properties):
-        clef = value.strip('"') if name == "clef" else bare
-        amount = re.fullmatch(r"[+-]?[0-9]{1,2}", value)
-        if name == "transpose" and amount:
-            shift = (shift or 0) + int(value)
-        elif name == "octave" and amount:
-            shift = (shift or 0) + 12 * int(value)
-        elif re.search(r"[+-]8$", clef):
-            shift = (shift or 0) + (12 if clef[-2] == "+" else -12)
-    return shift

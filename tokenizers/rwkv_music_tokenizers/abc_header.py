@@ -109,7 +109,8 @@ def take_field(header: Header, token: Token) -> None:
         case "U" | "m":
             take_symbol(header, token)
         case "I":
-            header.fields.append(("%%" if token.kind == "directive" else "I", value))
+            if not header.voices or read_program(value) is None:
+                header.fields.append(("%%" if token.kind == "directive" else "I", value))
             take_instruction(header, value)
         case "r" | "+":
             pass

@@ -46,8 +46,9 @@ class Music:
     def choose_voice(self, wanted: Voice) -> VoiceBuilder:
         """Go on in the voice of that name; a new one begins with what the header says."""
         unnamed = self.voices.get("")
-        if wanted.name not in self.voices and unnamed and not unnamed.bars and not unnamed.bar.sounds:
-            self.voices = {wanted.name: unnamed}
+        # Music before any V: belongs to voice 1, silence to whichever voice comes first.
+        if unnamed and wanted.name not in self.voices and (wanted.name == "1" or not unnamed.sounded):
+            self.voices = {wanted.name if name == "" else name: voice for name, voice in self.voices.items()}
             unnamed.name = wanted.name
         if wanted.name not in self.voices:
             if len(self.voices) >= MOST_VOICES:

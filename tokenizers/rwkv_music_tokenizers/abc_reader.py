@@ -18,6 +18,8 @@ from rwkv_music_tokenizers.score import Score
 
 LONGEST_TUNE = 2_000_000
 LONGEST_TUNEBOOK = 20_000_000
+# Notes, bar lines and other signs in one tune.
+MOST_SIGNS = 500_000
 
 LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|\Z)")
 FIELD_LINE = re.compile(r"[ \t]*(?:[A-Za-z+]:|%%)")
@@ -26,7 +28,7 @@ FIELD_LINE = re.compile(r"[ \t]*(?:[A-Za-z+]:|%%)")
 def read_abc(text: str) -> Score:
     """Read one tune; of several, the first.
 
-    Raises NotationError when the text is no ABC at all: binary, too long, or without any music.
+    Raises NotationError when the text cannot be one tune: binary, too long, or without any music.
     """
     _check(text, LONGEST_TUNE)
     common, tunes = _split(text)
@@ -84,13 +86,18 @@ def _split(text: str) -> tuple[str, list[tuple[int, str]]]:
 
 def _tune(lines: list[str]) -> str:
     """The lines of one tune without the free text that follows it after an empty line."""
-    in_body = False
+    in_body = in_music = False
+    gap: int | None = None
     for number, line in enumerate(lines):
+        if not line.strip():
+            gap = number if in_music and gap is None else gap
+            continue
+        is_field = FIELD_LINE.match(line) is not None
+        if gap is not None and not is_field and "|" not in line:
+            return "".join(lines[:gap])
+        gap = None
+        in_music = in_body and (in_music or not is_field)
         in_body = in_body or line.lstrip(" \t").startswith("K:")
-        if not line.strip() and in_body:
-            following = next((later for later in lines[number + 1 :] if later.strip()), "")
-            if not FIELD_LINE.match(following) and "|" not in following:
-                return "".join(lines[:number])
     return "".join(lines)
 
 
@@ -104,6 +111,8 @@ def _read_tune(common: str, tune: tuple[int, str]) -> Score:
     if common:
         read_header(header, join_fields(lex(common)))
     tokens = list(join_fields(lex(text, first_line)))
+    if len(tokens) > MOST_SIGNS:
+        raise NotationError(f"a tune has more than {MOST_SIGNS} signs", tokens[MOST_SIGNS].place)
     start = read_header(header, tokens)
     music = Music(header)
     if start < len(tokens):
@@ -124,7 +133,13 @@ def join_fields(tokens: Iterable[Token]) -> Iterator[Token]:
                 field, more = token, []
             else:
                 yield token
-        elif token.kind == "field" and token.text.startswith("+:"):
+        elif (
+            token.kind == "field"
+            and token.text.startswith("+:")
+            or token.kind == "field"
+            and _goes_on(field, more)
+            and token.text[0] == field.text[0]
+        ):
             more.append(token.text[2:].strip())
         elif token.kind == "field":
             yield _joined(field, more)
@@ -137,7 +152,12 @@ def join_fields(tokens: Iterable[Token]) -> Iterator[Token]:
         yield _joined(field, more)
 
 
+def _goes_on(field: Token, more: list[str]) -> bool:
+    """A backslash ends the line: the next field of the same letter continues this one."""
+    return (more[-1] if more else field.text).rstrip().endswith("\\")
+
+
 def _joined(field: Token, more: list[str]) -> Token:
     if not more:
         return field
-    return field._replace(text=" ".join([field.text.rstrip().removesuffix("\\").rstrip(), *more]))
+    return field._replace(text=" ".join(piece.rstrip().removesuffix("\\").rstrip() for piece in (field.text, *more)))

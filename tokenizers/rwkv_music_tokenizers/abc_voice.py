@@ -3,13 +3,13 @@
 from fractions import Fraction
 
 from rwkv_music_tokenizers.abc_draft import Draft, DraftBar, merged, tied, tone
-from rwkv_music_tokenizers.abc_fields import sounding_shift
 from rwkv_music_tokenizers.abc_rhythm import WHOLE, Rhythm
+from rwkv_music_tokenizers.clefs import Staff, read_staff
 from rwkv_music_tokenizers.errors import NotationError, Place
 from rwkv_music_tokenizers.keys import STEPS, Key
 from rwkv_music_tokenizers.score import Barline, Change, Meter, Part, Tone
 
-MOST_BARS = 100_000
+MOST_BARS = 20_000
 MOST_LAYERS = 16
 # Decorations that belong to the end of a bar when they stand before its line.
 AT_BAR_END = frozenset({"D.C.", "D.S.", "dacapo", "dacoda", "fine", "breath", "D.C.alfine", "D.C.alcoda"})
@@ -49,14 +49,19 @@ class VoiceBuilder:
         self.singable: list[Draft | None] = []
         self.verse = 0
         self.symbol_lines = 0
-        # Semitones from written to sounding pitch, where the key that the voice begins in says so.
-        self.shift: int | None = None
+        # What the key that the voice begins in says of its staff.
+        self.staff = Staff()
         self.set_key(key)
+
+    @property
+    def sounded(self) -> bool:
+        """Some event has been read."""
+        return bool(self.bars) or self.bar.sounds
 
     def set_key(self, key: Key) -> None:
         self.key = key
-        if not self.bars and not self.bar.sounds:
-            self.shift = sounding_shift(key.properties)
+        if not self.sounded:
+            self.staff = read_staff(key.properties, Staff())
         self.signature = {step: key.alter(step) for step in STEPS}
 
     def set_unit(self, unit: Fraction) -> None:
@@ -192,8 +197,6 @@ class VoiceBuilder:
             drafts = [*drafts, self.bar]
         elif drafts:
             drafts[-1].layers[0].extend(self.bar.layers[0])
-        shift = sounding_shift(self.properties)
-        if shift is None:
-            shift = self.shift or 0
+        shift = read_staff(self.properties, self.staff).sounding_shift
         bars = tuple(draft.bar() for draft in drafts)
         return Part(bars, self.name, self.properties, self.open, self.program, shift)

@@ -144,7 +144,7 @@ class Watch:
 
     def _choose(self, name: str) -> _Voice:
         unnamed = self._voices.get("")
-        if name not in self._voices and unnamed and not unnamed.bars and not unnamed.sounds:
+        if unnamed and name not in self._voices and (name == "1" or not (unnamed.bars or unnamed.sounds)):
             del self._voices[""]
             unnamed.name = name
             self._voices[name] = unnamed
