@@ -50,21 +50,23 @@ class _Wkv7(autograd.Function):
     @staticmethod
     @autograd.function.once_differentiable
     def backward(ctx, *grad_outputs: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        *given, marks, moved = ctx.saved_tensors
+        *saved, marks, moved = ctx.saved_tensors
         dy, dnew = grad_outputs
-        inputs = [_plain(x) for x in given]
+        inputs = [_plain(x) for x in saved]
         dy, dnew = _plain(dy.to(inputs[3].dtype)), _plain(dnew)
         gradients = [empty_like(x) for x in (*inputs, dnew)]
         pieces, tokens, heads, size = dy.shape
 
         # The task holds the tensors themselves, so that none is freed while a thread still writes to it.
-        def task(start: int, stop: int) -> None:
+        def task(ranges: Iterable[tuple[int, int]]) -> None:
             room = empty(wkv7.backward_room(size), dtype=float32)
-            addresses = (*_addresses(inputs), _half(inputs), *_addresses((marks, moved, dy, dnew, *gradients)))
-            wkv7.backward(*addresses, room.data_ptr(), tokens, heads, size, start, stop)
+            given = _addresses(inputs), _half(inputs), *_addresses((marks, moved, dy, dnew))
+            wanted = _addresses(gradients[:6]), *_addresses((gradients[6], room))
+            for start, stop in ranges:
+                wkv7.backward(*given, *wanted, tokens, heads, size, start, stop)
 
         _run(ctx.pool, task, pieces * heads, tokens * size * size)
-        return None, *(g.to(x.dtype) for g, x in zip(gradients, (*given, dnew), strict=True))
+        return None, *(g.to(x.dtype) for g, x in zip(gradients, (*saved, dnew), strict=True))
 
 
 def _forward(pool: HeadPool, tensors: tuple[Tensor, ...], *, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -76,18 +78,19 @@ def _forward(pool: HeadPool, tensors: tuple[Tensor, ...], *, keep: bool) -> tupl
     marks = empty((pieces, heads, -(-tokens // wkv7.CHUNK), size, size) if keep else 0, dtype=float32)
     moved = empty(v.shape if keep else 0, dtype=float32)
 
-    def task(start: int, stop: int) -> None:
+    def task(ranges: Iterable[tuple[int, int]]) -> None:
         room = empty(wkv7.forward_room(size), dtype=float32)
-        addresses = (*_addresses(inputs), _half(inputs), *_addresses((state, y, new_state, marks, moved)))
-        wkv7.forward(*addresses, keep, room.data_ptr(), tokens, heads, size, start, stop)
+        addresses = _addresses(inputs), _half(inputs), *_addresses((state, y, new_state, marks, moved, room))
+        for start, stop in ranges:
+            wkv7.forward(*addresses, keep, tokens, heads, size, start, stop)
 
     _run(pool, task, pieces * heads, tokens * size * size)
     return y.to(tensors[3].dtype), new_state, marks, moved
 
 
-def _run(pool: HeadPool, task: Callable[[int, int], None], heads: int, entries: int) -> None:
+def _run(pool: HeadPool, task: Callable[[Iterable[tuple[int, int]]], None], heads: int, entries: int) -> None:
     if heads * entries < _MANY:
-        task(0, heads)
+        task([(0, heads)])
     else:
         pool.run(task, heads)
 
@@ -99,8 +102,8 @@ def _plain(x: Tensor) -> Tensor:
     return x if x.is_contiguous() else x.contiguous()
 
 
-def _addresses(tensors: Iterable[Tensor]) -> list[int]:
-    return [x.data_ptr() for x in tensors]
+def _addresses(tensors: Iterable[Tensor]) -> tuple[int, ...]:
+    return tuple([x.data_ptr() for x in tensors])
 
 
 def _half(inputs: list[Tensor]) -> int:

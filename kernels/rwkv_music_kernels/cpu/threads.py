@@ -1,7 +1,7 @@
 """Heads over as many threads as torch may use."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -11,7 +11,7 @@ _RANGES = 4
 
 
 class HeadPool:
-    """Runs `task(start, stop)` over ranges of heads; the tasks must let the GIL go.
+    """Runs a task in every thread, which takes ranges of heads until none is left, and lets the GIL go for each.
 
     A pool of our own, for Numba's differ from machine to machine, and one of them ends the process when two threads
     enter it at once.
@@ -25,21 +25,14 @@ class HeadPool:
         # A copy, here or in another process, makes its own threads.
         return HeadPool, ()
 
-    def run(self, task: Callable[[int, int], None], heads: int) -> None:
+    def run(self, task: Callable[[Iterator[tuple[int, int]]], None], heads: int) -> None:
         """Returns when every head is done; what a task raises is raised here."""
-        threads = min(torch.get_num_threads(), heads)
-        if threads < 2:
-            return task(0, heads)
-        width = -(-heads // (threads * _RANGES))
-        starts = iter(range(0, heads, width))
-
-        def work() -> None:
-            # next() of a range iterator is one step under the GIL, so no range is had twice.
-            for start in starts:
-                task(start, min(start + width, heads))
-
-        helpers = [self._workers().submit(work) for _ in range(threads - 1)]
-        work()
+        threads = max(1, min(torch.get_num_threads(), heads))
+        width = max(1, heads // (threads * _RANGES))
+        # Taking the next of a list is one step under the GIL, so no range is had twice.
+        ranges = iter([(start, min(start + width, heads)) for start in range(0, heads, width)])
+        helpers = [self._workers().submit(task, ranges) for _ in range(threads - 1)]
+        task(ranges)
         for helper in helpers:
             if not helper.cancel():
                 helper.result()

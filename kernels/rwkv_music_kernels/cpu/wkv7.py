@@ -1,12 +1,12 @@
 """RWKV-7's recurrence in Numba, forward and backward, for a range of heads.
 
-Tensors are addresses of contiguous memory: r, w, k, v, a, b, y and their gradients (B, T, H, N), float32 or bfloat16;
-states (B, H, N, N), float32, a row a value, a column a key. `half` has bit 0 for r, 1 for w, up to 5 for b: set where
-that tensor and its gradient are bfloat16; y goes with v. A head is b H + h; `size` is N, a multiple of LANES.
+Tensors are addresses of contiguous memory. `inputs` are those of r, w, k, v, a, b, each (B, T, H, N); bit n of `half`
+is set where the n-th of them and its gradient are bfloat16, not float32; y is (B, T, H, N) like v. States are
+(B, H, N, N), float32, a row a value, a column a key. A head is b H + h; `size` is N, a multiple of LANES.
 
-Tokens go in chunks of CHUNK, whose rows are brought to float32 in `room`, memory the caller lends. S_t is the state
-behind token t, G_t the loss's gradient in it. Sums over keys are gathered lane by lane in `parts`, NARROW lanes a
-row, and folded once a token.
+Tokens go in chunks of CHUNK, whose rows are brought to float32 in `room`, memory the caller lends, in blocks of
+CHUNK + 1 rows. S_t is the state behind token t, G_t the loss's gradient in it. Sums over keys are gathered lane by
+lane, NARROW lanes a row of the state, and folded once a token.
 """
 
 from collections.abc import Callable
@@ -32,80 +32,63 @@ from rwkv_music_kernels.cpu.vectors import (
     zeros,
 )
 
-# Tokens from one state kept for the backward pass to the next; those between are recomputed.
+# Tokens from one state kept for the backward pass to the next; those between are recomputed. At least NARROW - 1.
 CHUNK = 16
 
-_R, _W, _K, _V, _A, _B = (1 << bit for bit in range(6))
+# The blocks of `room`: the inputs, with exp(w) for w; y or its gradient; the gradients of the inputs; S a or its
+# gradient; what is gathered for y or dv; what is gathered for S a or its gradient; and the states of a chunk.
+_R, _W, _K, _V, _A, _B, _Y, _GRADIENTS = range(8)
+_MOVED, _PARTS, _MOVED_PARTS, _STATES = range(_GRADIENTS + 6, _GRADIENTS + 10)
+
 _FLOAT = 4
+
+
+def forward_room(size: int) -> int:
+    """Floats of room `forward` needs."""
+    return _STATES * (CHUNK + 1) * size
+
+
+def backward_room(size: int) -> int:
+    """Floats of room `backward` needs."""
+    return (_STATES + size) * (CHUNK + 1) * size
 
 
 def _compiled(function: Callable) -> Callable[..., Any]:
     return njit(nogil=True, cache=True)(function)
 
 
-def forward_room(size: int) -> int:
-    """Floats of room `forward` needs."""
-    return size * (7 * CHUNK + 2 + 2 * NARROW)
-
-
-def backward_room(size: int) -> int:
-    """Floats of room `backward` needs."""
-    return size * (13 * CHUNK + 4 + 2 * NARROW + (CHUNK + 1) * size)
-
-
 @_compiled
-def forward(r, w, k, v, a, b, half, state, y, new_state, marks, moved, keep, room, tokens, heads, size, start, stop):
+def forward(inputs, half, state, y, new_state, marks, moved, room, keep, tokens, heads, size, start, stop):
     """y and the new state of heads start to stop; where `keep`, also the state before every chunk and each S_{t-1} a_t.
 
     marks: (B, H, ceil(T / CHUNK), N, N), moved: (B, T, H, N), both float32 and untouched unless `keep`.
     """
-    row, square, stride = size * _FLOAT, size * size, heads * size
-    rs, decays, ks, vs, bs, ys, as_ = (
-        room,
-        room + CHUNK * row,
-        room + 2 * CHUNK * row,
-        room + 3 * CHUNK * row,
-        room + 4 * CHUNK * row,
-        room + 5 * CHUNK * row,
-        room + 6 * CHUNK * row,
-    )
-    sa = as_ + (CHUNK + 1) * row
-    y_parts = sa + row
-    moved_parts = y_parts + NARROW * row
+    square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
+    sa = _block(room, _MOVED, size)
     for head in range(start, stop):
         first = (head // heads * tokens * heads + head % heads) * size
         s = new_state + head * square * _FLOAT
-        mark = marks + head * ((tokens + CHUNK - 1) // CHUNK) * square * _FLOAT
         _copy(s, state + head * square * _FLOAT, square)
-        for t in range(0, tokens, CHUNK):
-            count, more = min(CHUNK, tokens - t), min(CHUNK + 1, tokens - t)
-            at = first + t * stride
-            _read(rs, r, half & _R, at, stride, count, size)
-            _read(decays, w, half & _W, at, stride, count, size)
-            _read(ks, k, half & _K, at, stride, count, size)
-            _read(vs, v, half & _V, at, stride, count, size)
-            _read(as_, a, half & _A, at, stride, more, size)
-            _read(bs, b, half & _B, at, stride, count, size)
-            _exp(decays, count * size)
-            if t == 0:
-                _times(s, as_, moved_parts, size, sa)
+        for chunk in range(chunks):
+            left, at = tokens - chunk * CHUNK, first + chunk * CHUNK * stride
+            _read_chunk(room, inputs, half, at, stride, left, size)
+            if chunk == 0:
+                _times(s, _block(room, _A, size), room, size)
             if keep:
-                _copy(mark, s, square)
-                mark += square * _FLOAT
-            for q in range(count):
+                _copy(marks + (head * chunks + chunk) * square * _FLOAT, s, square)
+            for q in range(min(left, CHUNK)):
                 if keep:
                     _copy(moved + (at + q * stride) * _FLOAT, sa, size)
-                here, ahead = q * row, min(q + 1, more - 1) * row
-                _forward_token(
-                    s, rs + here, decays + here, ks + here, vs + here, bs + here, as_ + ahead, sa, ys + here, y_parts,
-                    moved_parts, size,
-                )  # fmt: skip
-            _write(y, half & _V, at, stride, count, size, ys)
+                _forward_token(s, room, q, size)
+            _write(y, half >> _V & 1, at, stride, min(left, CHUNK), size, _block(room, _Y, size))
 
 
 @_compiled
-def _forward_token(s, r, decay, k, v, b, a_ahead, sa, y, y_parts, moved_parts, size):
-    """S_{t-1} -> S_t and S_{t-1} a_t -> S_t a_{t+1} in place, and y_t."""
+def _forward_token(s, room, q, size):
+    """S_{t-1} becomes S_t and S_{t-1} a_t becomes S_t a_{t+1}, in place; and y_t."""
+    r, decay, k = _row(room, _R, q, size), _row(room, _W, q, size), _row(room, _K, q, size)
+    v, b, a_ahead = _row(room, _V, q, size), _row(room, _B, q, size), _row(room, _A, q + 1, size)
+    sa, parts, moved_parts = _block(room, _MOVED, size), _block(room, _PARTS, size), _block(room, _MOVED_PARTS, size)
     for j in range(0, size, LANES):
         decay_j, k_j, b_j, r_j, a_j = load(decay, j), load(k, j), load(b, j), load(r, j), load(a_ahead, j)
         for i in range(size):
@@ -113,130 +96,72 @@ def _forward_token(s, r, decay, k, v, b, a_ahead, sa, y, y_parts, moved_parts, s
             x = muladd(load(s, i * size + j), decay_j, x)
             store(s, i * size + j, x)
             if j == 0:
-                begin(y_parts, i * NARROW, x, r_j)
+                begin(parts, i * NARROW, x, r_j)
                 begin(moved_parts, i * NARROW, x, a_j)
             else:
-                gather(y_parts, i * NARROW, x, r_j)
+                gather(parts, i * NARROW, x, r_j)
                 gather(moved_parts, i * NARROW, x, a_j)
-    for i in range(0, size, NARROW):
-        fold(y, i, y_parts, i * NARROW)
-        fold(sa, i, moved_parts, i * NARROW)
+    _fold_rows(_row(room, _Y, q, size), parts, size)
+    _fold_rows(sa, moved_parts, size)
 
 
 @_compiled
-def backward(
-    r,
-    w,
-    k,
-    v,
-    a,
-    b,
-    half,
-    marks,
-    moved,
-    dy,
-    dnew,
-    dr,
-    dw,
-    dk,
-    dv,
-    da,
-    db,
-    dstate,
-    room,
-    tokens,
-    heads,
-    size,
-    start,
-    stop,
-):
+def backward(inputs, half, marks, moved, dy, dnew, gradients, dstate, room, tokens, heads, size, start, stop):
     """The gradients of heads start to stop in all seven inputs, from those in y and the new state.
 
-    dy, like v, and dnew, float32: those gradients. marks, moved: what `forward` kept.
+    dy: like v; dnew: float32. marks, moved: what `forward` kept. gradients: six addresses, like `inputs`.
     """
-    row, square, stride = size * _FLOAT, size * size, heads * size
-    block = CHUNK * row
-    rs, ks, vs, bs, dys = room, room + block, room + 2 * block, room + 3 * block, room + 4 * block
-    drs, dks, dvs, dbs, dws = room + 5 * block, room + 6 * block, room + 7 * block, room + 8 * block, room + 9 * block
-    # One row more than tokens: the step of a token starts with what only the token after it knows of G.
-    decays, as_, das = room + 10 * block, room + 11 * block + row, room + 12 * block + 2 * row
-    dmoved = room + 13 * block + 3 * row
-    v_parts, moved_parts = dmoved + row, dmoved + row + NARROW * row
-    states = moved_parts + NARROW * row
-    chunks = (tokens + CHUNK - 1) // CHUNK
+    square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
     for head in range(start, stop):
         first = (head // heads * tokens * heads + head % heads) * size
         g = dstate + head * square * _FLOAT
         _copy(g, dnew + head * square * _FLOAT, square)
-        _fill_row(dmoved, zeros(), size)
+        _fill(_block(room, _MOVED, size), zeros(), size)
         for chunk in range(chunks - 1, -1, -1):
-            t = chunk * CHUNK
-            count, more = min(CHUNK, tokens - t), min(CHUNK + 1, tokens - t)
-            at = first + t * stride
-            _read(rs, r, half & _R, at, stride, count, size)
-            _read(decays, w, half & _W, at, stride, more, size)
-            _read(ks, k, half & _K, at, stride, count, size)
-            _read(vs, v, half & _V, at, stride, count, size)
-            _read(as_, a, half & _A, at, stride, more, size)
-            _read(bs, b, half & _B, at, stride, count, size)
-            _read(dys, dy, half & _V, at, stride, count, size)
-            _exp(decays, more * size)
-            if more == count:
-                _fill_row(decays + count * row, ones(), size)
-                _fill_row(as_ + count * row, zeros(), size)
-            _copy(states, marks + (head * chunks + chunk) * square * _FLOAT, square)
-            sa = moved + at * _FLOAT
-            _replay(states, decays, ks, vs, bs, sa, stride, count, size)
+            left, at = tokens - chunk * CHUNK, first + chunk * CHUNK * stride
+            count, sa = min(left, CHUNK), moved + at * _FLOAT
+            _read_chunk(room, inputs, half, at, stride, left, size)
+            _read(_block(room, _Y, size), dy, half >> _V & 1, at, stride, count, size)
+            _copy(_block(room, _STATES, size), marks + (head * chunks + chunk) * square * _FLOAT, square)
+            for q in range(count):
+                _replay_token(room, q, sa + q * stride * _FLOAT, size)
             for q in range(count - 1, -1, -1):
-                here, old = q * row, states + q * square * _FLOAT
-                _backward_token(
-                    g, old, old + square * _FLOAT, decays + here + row, as_ + here + row, das + here + row, dmoved,
-                    rs + here, ks + here, vs + here, bs + here, sa + q * stride * _FLOAT, dys + here,
-                    drs + here, dws + here, dks + here, dvs + here, dbs + here, v_parts, moved_parts, size,
-                )  # fmt: skip
-            _times_rows(dws, decays, count * size)
-            _write(dr, half & _R, at, stride, count, size, drs)
-            _write(dw, half & _W, at, stride, count, size, dws)
-            _write(dk, half & _K, at, stride, count, size, dks)
-            _write(dv, half & _V, at, stride, count, size, dvs)
-            _write(db, half & _B, at, stride, count, size, dbs)
-            _write(da, half & _A, at + stride, stride, more - 1, size, das + row)
+                _backward_token(g, room, q, sa + q * stride * _FLOAT, size)
+            _write_gradients(gradients, half, at, stride, left, size, room)
         if tokens:
-            _close(g, states, decays, as_, dmoved, das, size)
-            _write(da, half & _A, first, stride, 1, size, das)
+            _close(g, room, size)
+            _write(gradients[_A], half >> _A & 1, first, stride, 1, size, _block(room, _GRADIENTS + _A, size))
 
 
 @_compiled
-def _backward_token(
-    g,
-    old,
-    new,
-    decay_after,
-    a_after,
-    da_after,
-    dmoved,
-    r,
-    k,
-    v,
-    b,
-    sa,
-    dy,
-    dr,
-    dw,
-    dk,
-    dv,
-    db,
-    v_parts,
-    moved_parts,
-    size,
-):
-    """G, without what token t + 1 alone knows of it, becomes G_t; `dmoved` goes from S_t a_{t+1} to S_{t-1} a_t.
+def _replay_token(room, q, sa, size):
+    """The state behind the q-th token of a chunk from the one before it and S a."""
+    decay, k = _row(room, _W, q, size), _row(room, _K, q, size)
+    v, b = _row(room, _V, q, size), _row(room, _B, q, size)
+    old = _block(room, _STATES, size) + q * size * size * _FLOAT
+    new = old + size * size * _FLOAT
+    for j in range(0, size, LANES):
+        decay_j, k_j, b_j = load(decay, j), load(k, j), load(b, j)
+        for i in range(size):
+            x = muladd(spread(sa, i), b_j, mul(spread(v, i), k_j))
+            store(new, i * size + j, muladd(load(old, i * size + j), decay_j, x))
 
-    old, new: S_{t-1}, S_t. Leaves the gradients of token t, but da_{t+1} instead of da_t; dw is in the decay, not its log.
+
+@_compiled
+def _backward_token(g, room, q, sa, size):
+    """G_{t+1}, but for what token t + 1 itself adds, becomes G_t; the gradient in S_t a_{t+1} that in S_{t-1} a_t.
+
+    Leaves the gradients of token t, but for a that of token t + 1; and for w that in the decay, not in its logarithm.
     """
+    decay_after, a_after = _row(room, _W, q + 1, size), _row(room, _A, q + 1, size)
+    r, k, v, b = _row(room, _R, q, size), _row(room, _K, q, size), _row(room, _V, q, size), _row(room, _B, q, size)
+    dy, dmoved = _row(room, _Y, q, size), _block(room, _MOVED, size)
+    parts, moved_parts = _block(room, _PARTS, size), _block(room, _MOVED_PARTS, size)
+    old = _block(room, _STATES, size) + q * size * size * _FLOAT
+    new = old + size * size * _FLOAT
     for j in range(0, size, LANES):
         decay_j, a_j, r_j, k_j, b_j = load(decay_after, j), load(a_after, j), load(r, j), load(k, j), load(b, j)
-        a_sum, r_sum, k_sum, b_sum, w_sum = zeros(), zeros(), zeros(), zeros(), zeros()
+        r_sum, w_sum, k_sum, a_sum, b_sum = zeros(), zeros(), zeros(), zeros(), zeros()
         for i in range(size):
             dmoved_i, dy_i = spread(dmoved, i), spread(dy, i)
             x = muladd(load(g, i * size + j), decay_j, muladd(dmoved_i, a_j, mul(dy_i, r_j)))
@@ -248,49 +173,38 @@ def _backward_token(
             k_sum = muladd(spread(v, i), x, k_sum)
             b_sum = muladd(spread(sa, i), x, b_sum)
             if j == 0:
-                begin(v_parts, i * NARROW, x, k_j)
+                begin(parts, i * NARROW, x, k_j)
                 begin(moved_parts, i * NARROW, x, b_j)
             else:
-                gather(v_parts, i * NARROW, x, k_j)
+                gather(parts, i * NARROW, x, k_j)
                 gather(moved_parts, i * NARROW, x, b_j)
-        store(da_after, j, a_sum)
-        store(dr, j, r_sum)
-        store(dw, j, w_sum)
-        store(dk, j, k_sum)
-        store(db, j, b_sum)
-    for i in range(0, size, NARROW):
-        fold(dv, i, v_parts, i * NARROW)
-        fold(dmoved, i, moved_parts, i * NARROW)
+        store(_row(room, _GRADIENTS + _R, q, size), j, r_sum)
+        store(_row(room, _GRADIENTS + _W, q, size), j, w_sum)
+        store(_row(room, _GRADIENTS + _K, q, size), j, k_sum)
+        store(_row(room, _GRADIENTS + _A, q + 1, size), j, a_sum)
+        store(_row(room, _GRADIENTS + _B, q, size), j, b_sum)
+    _fold_rows(_row(room, _GRADIENTS + _V, q, size), parts, size)
+    _fold_rows(dmoved, moved_parts, size)
 
 
 @_compiled
-def _close(g, old, decay, a, dmoved, da, size):
-    """What the first token alone knows: G_1 becomes the gradient in the state before it, `old`; and da_1."""
+def _close(g, room, size):
+    """G_1 becomes the gradient in the state before the first token; and that token's gradient in a."""
+    decay, a, dmoved = _block(room, _W, size), _block(room, _A, size), _block(room, _MOVED, size)
+    s, da = _block(room, _STATES, size), _block(room, _GRADIENTS + _A, size)
     for j in range(0, size, LANES):
         decay_j, a_j, a_sum = load(decay, j), load(a, j), zeros()
         for i in range(size):
             dmoved_i = spread(dmoved, i)
-            a_sum = muladd(load(old, i * size + j), dmoved_i, a_sum)
+            a_sum = muladd(load(s, i * size + j), dmoved_i, a_sum)
             store(g, i * size + j, muladd(load(g, i * size + j), decay_j, mul(dmoved_i, a_j)))
         store(da, j, a_sum)
 
 
 @_compiled
-def _replay(states, decay, k, v, b, sa, sa_stride, count, size):
-    """states[t + 1] = states[t] diag(decay_t) + (S a)_t b_t^T + v_t k_t^T, for the tokens of one chunk."""
-    new = states + size * size * _FLOAT
-    for q in range(count):
-        for j in range(q * size, (q + 1) * size, LANES):
-            decay_j, k_j, b_j = load(decay, j), load(k, j), load(b, j)
-            for i in range(size):
-                at = q * size * size + i * size + j - q * size
-                x = muladd(spread(sa, q * sa_stride + i), b_j, mul(spread(v, q * size + i), k_j))
-                store(new, at, muladd(load(states, at), decay_j, x))
-
-
-@_compiled
-def _times(s, x, parts, size, out):
-    """out = S x"""
+def _times(s, x, room, size):
+    """S x for S a."""
+    parts = _block(room, _MOVED_PARTS, size)
     for j in range(0, size, LANES):
         x_j = load(x, j)
         for i in range(size):
@@ -298,8 +212,52 @@ def _times(s, x, parts, size, out):
                 begin(parts, i * NARROW, load(s, i * size + j), x_j)
             else:
                 gather(parts, i * NARROW, load(s, i * size + j), x_j)
+    _fold_rows(_block(room, _MOVED, size), parts, size)
+
+
+@_compiled
+def _fold_rows(out, parts, size):
     for i in range(0, size, NARROW):
         fold(out, i, parts, i * NARROW)
+
+
+@_compiled
+def _block(room, n, size):
+    return room + n * (CHUNK + 1) * size * _FLOAT
+
+
+@_compiled
+def _row(room, n, q, size):
+    return room + (n * (CHUNK + 1) + q) * size * _FLOAT
+
+
+@_compiled
+def _read_chunk(room, inputs, half, at, stride, left, size):
+    """The inputs of a chunk and of the token behind it, where one is left; else of a token that changes nothing."""
+    count = min(left, CHUNK + 1)
+    for n in range(6):
+        _read(_block(room, n, size), inputs[n], half >> n & 1, at, stride, count, size)
+    decay = _block(room, _W, size)
+    for i in range(0, count * size, LANES):
+        store(decay, i, exp(load(decay, i)))
+    if left <= CHUNK:
+        _fill(_row(room, _W, left, size), ones(), size)
+        _fill(_row(room, _A, left, size), zeros(), size)
+
+
+@_compiled
+def _write_gradients(gradients, half, at, stride, left, size, room):
+    """What `_backward_token` left of a chunk; the gradients in a lie one row and one token further."""
+    count = min(left, CHUNK)
+    decay, dw = _block(room, _W, size), _block(room, _GRADIENTS + _W, size)
+    for i in range(0, count * size, LANES):
+        store(dw, i, mul(load(dw, i), load(decay, i)))
+    for n in range(6):
+        if n == _A:
+            ahead = _row(room, _GRADIENTS + _A, 1, size)
+            _write(gradients[n], half >> n & 1, at + stride, stride, min(left - 1, CHUNK), size, ahead)
+        else:
+            _write(gradients[n], half >> n & 1, at, stride, count, size, _block(room, _GRADIENTS + n, size))
 
 
 @_compiled
@@ -330,18 +288,6 @@ def _copy(to, source, count):
 
 
 @_compiled
-def _fill_row(row, x, size):
+def _fill(row, x, size):
     for i in range(0, size, LANES):
         store(row, i, x)
-
-
-@_compiled
-def _exp(rows, count):
-    for i in range(0, count, LANES):
-        store(rows, i, exp(load(rows, i)))
-
-
-@_compiled
-def _times_rows(rows, factors, count):
-    for i in range(0, count, LANES):
-        store(rows, i, mul(load(rows, i), load(factors, i)))
