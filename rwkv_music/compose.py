@@ -145,13 +145,17 @@ class Piece:
         piece.runs = runs
         return piece
 
-    def text(self) -> str:
-        """The tune as ABC: the prompt as it was written, and the new music, properly closed."""
-        written = self.opening.written
+    @property
+    def written(self) -> str:
+        """The tune so far: the prompt as it was written, and every character of new music."""
+        prompt = self.opening.written
         made = TOKENIZER.decode(self._tokens[self.prompt_length :])
         # An empty line would end the tune.
-        made = made.lstrip("\n") if written.endswith("\n") else made
-        return close_tune(written + made, len(written), complete=self._complete(self._watch.now()))
+        return prompt + (made.lstrip("\n") if prompt.endswith("\n") else made)
+
+    def text(self) -> str:
+        """The tune as ABC, properly closed."""
+        return close_tune(self.written, len(self.opening.written), complete=self._complete(self._watch.now()))
 
     def _complete(self, moment: Moment) -> bool:
         """The last bar may stay although no line ends it."""

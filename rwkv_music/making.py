@@ -87,12 +87,18 @@ def read_making(path: Path) -> Making:
         content = file.read(FILE_LIMIT + 1)
     if len(content) > FILE_LIMIT:
         raise MakingError(f"{path}: larger than any output ({FILE_LIMIT >> 20} MiB)")
+    making = find_making(content)
+    if making is None:
+        raise MakingError(f"{path}: no line in it says how it was made ('rwkv-music {{...}}')")
+    return making
+
+
+def find_making(content: bytes) -> Making | None:
+    """The first making that stands in the content of an output; None when there is none."""
     for found in _objects(content):
-        try:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             return _making(found)
-        except (ValueError, KeyError, TypeError):
-            continue
-    raise MakingError(f"{path}: no line in it says how it was made ('rwkv-music {{...}}')")
+    return None
 
 
 def without_making(text: str) -> str:

@@ -17,7 +17,7 @@ from rwkv_music.sampling import SamplingOptions
 from rwkv_music.snapshots import FORMAT, SnapshotError, load_snapshot, read_label, save_snapshot
 
 OPTIONS = SamplingOptions(temperature=1.3, top_p=1.0, seed=11)
-LENGTH = 12
+LENGTH = 8
 
 
 def grown(piece: Piece, tokens: int) -> Piece:

@@ -1,0 +1,93 @@
+"""Where takes go: under which names, in which formats, and what is told when one of them cannot be made."""
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rwkv_music.errors import UsageError, UserError
+from rwkv_music.files import fresh_paths, refuse_overwriting, write_whole
+from rwkv_music.render.save import SUFFIXES, save_score
+from rwkv_music_tokenizers.abc_reader import read_abc
+from rwkv_music_tokenizers.errors import NotationError
+
+STDOUT = "-"
+FRESH_SUFFIXES = (".abc", ".mid")
+
+
+@dataclass(frozen=True)
+class Take:
+    """A finished tune: its ABC, and the line that tells its making."""
+
+    text: str
+    making: str
+
+    def remembered(self) -> str:
+        """The ABC with its making as a comment at the end."""
+        return f"{self.text}% {self.making}\n"
+
+
+class Outputs:
+    """The files that takes are written to. `wanted` as given by -o; empty for fresh names in a folder."""
+
+    def __init__(self, args: argparse.Namespace, stem: str, folder: Path):
+        self.args = args
+        self.stem = stem
+        self.folder = folder if os.access(folder, os.W_OK) else Path()
+        self.wanted = [Path(name) for name in args.output if name != STDOUT]
+        # The tune itself goes to standard output when no file is named for it.
+        self.to_stdout = STDOUT in args.output or not args.output
+        for path in self.wanted:
+            if path.suffix.lower() not in SUFFIXES:
+                raise UsageError(f"-o {path}: the suffix chooses the format: {', '.join(SUFFIXES)}")
+        named = [self._numbered(path, number) for path in self._all_named() for number in range(args.takes)]
+        if len(set(named)) < len(named):
+            raise UsageError("-o names a file twice")
+        if not args.force:
+            refuse_overwriting(named)
+
+    def _all_named(self) -> list[Path]:
+        return [*self.wanted, *([self.args.save_state] if self.args.save_state else [])]
+
+    def _numbered(self, path: Path, number: int) -> Path:
+        return path if self.args.takes == 1 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+
+    def state_path(self, number: int) -> Path:
+        """Where take `number`, counted from 0, leaves its state."""
+        return self._numbered(self.args.save_state, number)
+
+    def write(self, take: Take, number: int, *, shown: bool) -> tuple[list[Path], list[str]]:
+        """Write take `number`, counted from 0; return the files written and what went wrong.
+
+        `shown`: the tune was seen on the terminal already, and is not printed there once more.
+        """
+        paths = [self._numbered(path, number) for path in self.wanted]
+        if not self.args.output:
+            paths = fresh_paths(self.folder, self.stem, FRESH_SUFFIXES)
+        if self.to_stdout and not (shown and sys.stdout.isatty()):
+            print("\n" * (number > 0) + take.remembered(), end="", flush=True)
+        written: list[Path] = []
+        troubles: list[str] = []
+        for path in paths:
+            self._write_one(take, path, written, troubles)
+        return written, troubles
+
+    def _write_one(self, take: Take, path: Path, written: list[Path], troubles: list[str]) -> None:
+        try:
+            save_take(take, path, self.args.soundfont, accompaniment=not self.args.no_chords)
+            written.append(path)
+        except (UserError, NotationError, OSError) as error:
+            troubles.append(f"{path} could not be written: {error}")
+            instead = path.with_suffix(".mid")
+            if path.suffix.lower() == ".wav" and instead not in self.wanted and not instead.exists():
+                self._write_one(take, instead, written, troubles)
+
+
+def save_take(take: Take, path: Path, soundfont: Path | None, *, accompaniment: bool) -> None:
+    """Write a take in the format of the path's suffix, whole or not at all."""
+    if path.suffix.lower() == ".abc":
+        write_whole(path, take.remembered().encode())
+    else:
+        score = read_abc(take.text)
+        save_score(score, path, soundfont=soundfont, accompaniment=accompaniment, remarks=[take.making])

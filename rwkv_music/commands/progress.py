@@ -1,0 +1,79 @@
+"""What a person sees while a tune is made: its notes as they come, how fast, and that Ctrl-C is heard."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType, TracebackType
+
+DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+def tell(line: str) -> None:
+    """A line for the person, who may be quiet or not."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Writes a growing tune to standard error when that is a terminal, and a line at its end. Quiet says nothing."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+        self.live = not quiet and sys.stderr.isatty()
+        self._coloured = self.live and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._begun = 0.0
+        self._count = 0
+
+    def begin(self, written: str) -> None:
+        """A take begins with what stands already."""
+        self._count, self._begun = 0, time.monotonic()
+        if self.live:
+            self._write(f"{DIM}{written}{PLAIN}" if self._coloured else written)
+
+    def add(self, text: str) -> None:
+        self._count += len(text)
+        if self.live:
+            self._write(text)
+
+    def end(self, summary: str) -> None:
+        """A take is made; `summary` says which."""
+        seconds = max(time.monotonic() - self._begun, 1e-9)
+        if self.live:
+            self._write("\n")
+        self.say(f"{summary}, {self._count} characters in {seconds:.1f} s ({self._count / seconds:.0f}/s)")
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            tell(line)
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+class Interrupt:
+    """While it is entered, the first Ctrl-C only asks to stop, so that what was made is kept; the second ends it all."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before = signal.SIG_DFL
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._hear)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._before)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

@@ -1,0 +1,150 @@
+"""What a command line of `generate` asks for, everything filled in: the prompt, the model, and the runs of each take."""
+
+import argparse
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from rwkv_music.errors import UsageError, UserError
+from rwkv_music.files import FileError, read_text
+from rwkv_music.library import DEFAULT_MODEL, find_model
+from rwkv_music.making import Run, read_making
+from rwkv_music.opening import DEFAULT_KEY, Header, Opening, open_tune
+from rwkv_music.sampling import MAX_SEED, SamplingOptions
+from rwkv_music.snapshots import read_label
+from rwkv_music.tunebook import pick_tune
+
+SETTINGS = tuple(field.name for field in fields(SamplingOptions))
+DRAWN_SEEDS = 2**32
+DEFAULT_TOKENS = 2048
+TOKENS_A_BAR = 128
+# A name that ends so is meant as a file, whether there is one or not.
+FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl)$", re.IGNORECASE)
+MIDI_NAME = re.compile(r"\.(mid|midi)$", re.IGNORECASE)
+ABC_SIGN = re.compile(r"\||^\s*[A-Za-z]:", re.MULTILINE)
+LONGEST_NAME = 4096
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """ABC to begin with: what outputs are called after it and where they lie, and something to tell about it."""
+
+    opening: Opening
+    stem: str = "tune"
+    folder: Path = Path()
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of `generate`."""
+
+    # Name or path of the model, and the sha256 that its weights must have; "" for any.
+    model: str
+    model_hash: str
+    # The runs of the first take.
+    runs: tuple[Run, ...]
+    # The tune to begin with; None when a snapshot goes on.
+    opening: Opening | None
+    stem: str
+    folder: Path
+    remark: str = ""
+
+    def take(self, number: int) -> tuple[Run, ...]:
+        """The runs of take `number`, counted from 0: each take has the next seed."""
+        seeds = [(run.options.seed + number) % (MAX_SEED + 1) for run in self.runs]
+        return tuple(
+            replace(run, options=replace(run.options, seed=seed)) for run, seed in zip(self.runs, seeds, strict=True)
+        )
+
+
+def read_request(args: argparse.Namespace) -> Request:
+    """What the arguments ask for. Raises UserError, UsageError for options that exclude each other, or OSError."""
+    if args.state:
+        if args.like or args.prompt is not None or _header(args) != Header():
+            raise UsageError("--state goes on with its own tune: leave --prompt, --like and the header options out")
+        return _going_on(args)
+    if args.like:
+        if args.prompt is None and _header(args) != Header():
+            raise UsageError("--like has its own prompt: leave the header options out, or give a --prompt")
+        return _repeating(args)
+    prompt = read_prompt(args)
+    model = args.model or DEFAULT_MODEL
+    config = find_model(model).config
+    run = Run(_options(args, config.sampling if config else {}), *_limits(args))
+    return Request(model, "", (run,), prompt.opening, prompt.stem, prompt.folder, prompt.remark)
+
+
+def _going_on(args: argparse.Namespace) -> Request:
+    label = read_label(args.state)
+    run = Run(_options(args, asdict(label.options)), *_limits(args))
+    # Whether the weights are the right ones is found out where the snapshot is read.
+    return Request(args.model or label.model, "", (run,), None, args.state.stem, args.state.parent)
+
+
+def _repeating(args: argparse.Namespace) -> Request:
+    making = read_making(args.like)
+    prompt = Prompt(open_tune(making.prompt), args.like.stem, args.like.parent)
+    if args.prompt is not None:
+        prompt = read_prompt(args)
+    runs = tuple(replace(run, options=_options(args, asdict(run.options))) for run in making.runs)
+    if args.bars is not None or args.max_tokens is not None:
+        runs = (Run(runs[-1].options, *_limits(args)),)
+    pinned = "" if args.model else making.hash
+    model = args.model or making.model
+    return Request(model, pinned, runs, prompt.opening, prompt.stem, prompt.folder, prompt.remark)
+
+
+def _options(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingOptions:
+    """The settings of the command line over the defaults; a seed is drawn when neither has one."""
+    known = {name: value for name, value in defaults.items() if name in SETTINGS}
+    said = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    try:
+        return SamplingOptions(**{"seed": secrets.randbelow(DRAWN_SEEDS), **known, **said})
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _limits(args: argparse.Namespace) -> tuple[int | None, int]:
+    """Bars and tokens to stop after."""
+    return args.bars, args.max_tokens or max(DEFAULT_TOKENS, TOKENS_A_BAR * (args.bars or 0))
+
+
+def _header(args: argparse.Namespace) -> Header:
+    return Header(**{field.name: getattr(args, field.name) or "" for field in fields(Header)})
+
+
+def read_prompt(args: argparse.Namespace) -> Prompt:
+    """The tune that --prompt, --tune and the header options give. Raises UserError, or OSError."""
+    header = _header(args)
+    if args.prompt is None:
+        kind = header.rhythm or "tune"
+        title = header.title or f"{kind.capitalize()} in {header.key or DEFAULT_KEY}"
+        return Prompt(open_tune("", replace(header, title=title)), kind.replace(" ", "-"))
+    text, path = _prompt_text(args.prompt)
+    name = str(path or "the prompt")
+    tune, remark = pick_tune(text, args.tune, name)
+    if not ABC_SIGN.search(tune):
+        raise UserError(f"{name} holds no ABC: neither a field such as K:D nor a bar line")
+    opening = open_tune(tune, header)
+    return Prompt(opening, path.stem, path.parent, remark) if path else Prompt(opening, remark=remark)
+
+
+def _prompt_text(prompt: str) -> tuple[str, Path | None]:
+    """The text of --prompt, and the file that it comes from."""
+    if prompt == "-":
+        return read_text(None), None
+    named = "\n" not in prompt and "\0" not in prompt and len(prompt) < LONGEST_NAME
+    if named and MIDI_NAME.search(prompt):
+        raise UserError(f"{prompt}: MIDI prompts need a MIDI model, and there is none yet; give ABC (.abc)")
+    if named and Path(prompt).is_file():
+        return read_text(Path(prompt)), Path(prompt)
+    if named and FILE_NAME.search(prompt):
+        raise FileError(f"{prompt}: there is no such file")
+    if not ABC_SIGN.search(prompt):
+        raise UserError(f"--prompt {prompt[:60]!r} is neither a file nor ABC (a field such as K:D, or a bar line)")
+    # A shell makes it hard to type the end of a line.
+    return (prompt if "\n" in prompt else prompt.replace("\\n", "\n")), None
