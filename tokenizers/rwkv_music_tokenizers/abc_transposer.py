@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from rwkv_music_tokenizers.abc_event_text import letter_text
+from rwkv_music_tokenizers.abc_field_text import SIGNS
 from rwkv_music_tokenizers.abc_fields import ACCIDENTALS, EXTRA, MODE, TONIC, read_key
 from rwkv_music_tokenizers.abc_lexer import lex
+from rwkv_music_tokenizers.abc_marks import read_note
 from rwkv_music_tokenizers.accidentals import Accidentals
 from rwkv_music_tokenizers.chords import move_chord
 from rwkv_music_tokenizers.intervals import Interval, interval_from
@@ -15,13 +18,9 @@ from rwkv_music_tokenizers.keys import STEPS, Key
 # What a V: field says of a voice whose notes name drums.
 PERCUSSION = re.compile(r"\bperc\b")
 
-_NOTE = re.compile(r"(\^\^?|__?|=|)([A-Ga-g])([,']*)(.*)")
 _KEY_ACCIDENTALS = re.compile(r"(?<!\S)[\^_=]\S*")
 _QUOTED = re.compile(r'"([^"]*)"')
-_SIGNS = {alter: sign for sign, alter in ACCIDENTALS.items()}
-_DEGREES = {letter: 28 + STEPS.index(letter) for letter in STEPS} | {
-    letter.lower(): 35 + STEPS.index(letter) for letter in STEPS
-}
+_STEP_NUMBERS = {step: number for number, step in enumerate(STEPS)}
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,8 @@ class Transposer:
             self._in_grace = kind == "grace_open"
 
     def _note(self, text: str) -> str:
-        sign, degree, length = _read_note(text)
+        sign, step, octave, length = read_note(text)
+        degree = 7 * octave + _STEP_NUMBERS[step]
         voice = self._voice
         layer = voice.layer
         voice.sounded = True
@@ -191,7 +191,7 @@ class Transposer:
             layer.last = [((degree, alter), (place, moved), False)]
             if layer.old.ties:
                 layer.hold()
-        return (_SIGNS[moved] if written else "") + _letter(place) + length
+        return (SIGNS[moved] if written else "") + letter_text(place) + length
 
     def _field(self, letter: str, text: str, value: str) -> str:
         """A field as it reads after the move: `text` with another `value` in it."""
@@ -271,24 +271,6 @@ def _moved_accidentals(word: str, interval: Interval) -> str:
     def moved(found: re.Match[str]) -> str:
         degree, alter = interval.shift(STEPS.index(found[2].upper()), ACCIDENTALS[found[1]])
         step = STEPS[degree % 7]
-        return _SIGNS[max(-2, min(2, alter))] + (step if found[2].isupper() else step.lower())
+        return SIGNS[max(-2, min(2, alter))] + (step if found[2].isupper() else step.lower())
 
     return EXTRA.sub(moved, word)
-
-
-@lru_cache(maxsize=1024)
-def _read_note(text: str) -> tuple[int | None, int, str]:
-    """The accidental, degree and length of a note's text."""
-    found = _NOTE.fullmatch(text)
-    assert found is not None, "the lexer knows a note"
-    sign, letter, marks, length = found.groups()
-    return ACCIDENTALS.get(sign), _DEGREES[letter] + 7 * (marks.count("'") - marks.count(",")), length
-
-
-@lru_cache(maxsize=256)
-def _letter(degree: int) -> str:
-    """A degree as an ABC letter with its octave marks."""
-    octave, step = divmod(degree, 7)
-    if octave > 4:
-        return STEPS[step].lower() + "'" * (octave - 5)
-    return STEPS[step] + "," * (4 - octave)

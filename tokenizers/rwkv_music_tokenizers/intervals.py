@@ -22,6 +22,15 @@ def natural(degree: int) -> int:
     return 12 * (degree // 7) + _NATURALS[degree % 7]
 
 
+def respelled(degree: int, alter: int, most: int) -> tuple[int, int]:
+    """The same sound on the nearest degree that needs at most `most` sharps or flats."""
+    while abs(alter) > most:
+        neighbour = degree + (1 if alter > 0 else -1)
+        alter += natural(degree) - natural(neighbour)
+        degree = neighbour
+    return degree, alter
+
+
 @dataclass(frozen=True)
 class Interval:
     """A move by `steps` degrees that sounds `semitones` higher; both may be negative."""
@@ -41,13 +50,7 @@ class Interval:
 
     def move(self, degree: int, alter: int) -> tuple[int, int]:
         """Like `shift`, but respelled on a neighbouring degree where a double accidental would be new."""
-        moved, altered = self.shift(degree, alter)
-        allowed = max(1, abs(alter))
-        while abs(altered) > allowed:
-            neighbour = moved + (1 if altered > 0 else -1)
-            altered += natural(moved) - natural(neighbour)
-            moved = neighbour
-        return moved, altered
+        return respelled(*self.shift(degree, alter), max(1, abs(alter)))
 
     def pitch(self, pitch: Pitch) -> Pitch:
         """A pitch moved by this interval."""
