@@ -54,7 +54,7 @@ def everything(kernels: Kernels, tensors: list[Tensor], *, autocast: bool = Fals
     generator = torch.Generator().manual_seed(1)
     loss = torch.tensor(0.0, dtype=float64)
     for result in (y, new_state):
-        loss = loss + (result.double() * torch.randn(result.shape, generator=generator, dtype=float64)).sum()
+        loss = loss + (result.double().cpu() * torch.randn(result.shape, generator=generator, dtype=float64)).sum()
     gradients = torch.autograd.grad(loss, leaves)
     return {"y": y.detach(), "new state": new_state.detach(), **dict(zip(NAMES, gradients, strict=True))}
 
@@ -72,7 +72,7 @@ def cast(tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
 def assert_close(results: dict[str, Tensor], expected: dict[str, Tensor], rtol: float) -> None:
     for name, result in results.items():
         right = expected[name].double()
-        error = float((result.detach().double() - right).norm() / right.norm().clamp_min(1e-30))
+        error = float((result.detach().double().cpu() - right).norm() / right.norm().clamp_min(1e-30))
         assert error <= rtol, f"{name}: relative error {error:.1e}"
 
 
@@ -105,6 +105,13 @@ def test_wide_heads_are_taken(kernels):
 
 def test_the_chunked_form_is_the_recurrence():
     assert_close(everything(ChunkedKernels(), inputs(65)), truth(65, 64), RTOL[float64])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("kernels", BACKENDS[:2], ids=lambda kernels: kernels.name)
+def test_plain_torch_runs_on_a_gpu(kernels):
+    given = [x.cuda() for x in cast(inputs(65), float32)]
+    assert_close(everything(kernels, given), truth(65, 64), RTOL[float32])
 
 
 @pytest.mark.usefixtures("nan_filled")
