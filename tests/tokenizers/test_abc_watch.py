@@ -145,7 +145,7 @@ def tune_of(signs: list[str]) -> str:
     return re.sub(r"\n+", "\n", "".join(signs)).lstrip("\n")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from(SIGNS), max_size=25).map(tune_of))
 def test_the_watch_agrees_with_the_reader(music: str):
     watching = Watch()

@@ -90,7 +90,7 @@ def _instruction(music: Music, text: str, letter: str) -> None:
         return
     if text.startswith("propagate-accidentals"):
         take_instruction(music.header, text)
-        for one in music.voices.values():
+        for one in music.voices:
             one.reach = music.header.reach
     voice.change(Remark(letter, text))
 
@@ -122,7 +122,7 @@ def _symbols(music: Music, value: str) -> None:
 def finished_score(music: Music) -> Score:
     """The score of what was read; voices without music are left out."""
     header = music.header
-    builders = [voice for voice in music.voices.values() if voice.sounded]
+    builders = [voice for voice in music.voices if voice.sounded]
     for voice in builders:
         if voice.program is None:
             voice.program = header.programs.get(voice.name, header.programs.get(""))
@@ -133,7 +133,7 @@ def finished_score(music: Music) -> Score:
         header.meter,
         header.key,
         header.tempo,
-        music.unit,
+        music.voices.unit,
         tuple(header.fields),
         tuple(header.words),
         tuple(header.warnings),

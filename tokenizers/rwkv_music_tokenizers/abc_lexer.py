@@ -14,14 +14,22 @@ Joined, the texts of all tokens are the source again. Kinds of token:
     ending       the numbers of an ending, with its bracket where there is one: "1" after "|", "[1,3", "[2-4"
     symbol       a chord symbol '"G7"'; annotation: '"^text"'
     decoration   "!trill!", "+trill+", or one letter: . ~ H..W h..w
-    text         what stands between %%begintext and %%endtext
+    text         what stands between %%begintext and %%endtext, and the lines that go on after H: in a header
     unknown      anything else, a character at a time
 """
 
 import re
 from typing import NamedTuple
 
-from rwkv_music_tokenizers.abc_patterns import IN_BLOCK, IN_MUSIC, LINE_IN_BODY, LINE_IN_HEADER, REST_OF_LINE, UNDECIDED
+from rwkv_music_tokenizers.abc_patterns import (
+    IN_BLOCK,
+    IN_MUSIC,
+    LINE_IN_BODY,
+    LINE_IN_HEADER,
+    LINE_IN_HISTORY,
+    REST_OF_LINE,
+    UNDECIDED,
+)
 from rwkv_music_tokenizers.errors import Place
 
 # Kinds at the start of a header's line that do not yet make it music.
@@ -57,6 +65,7 @@ class Lexer:
         self.in_body = False
         self._next = LINE_IN_HEADER
         self._in_block = False
+        self._in_history = False
         self._offset = 0
         self._line = first_line
         self._line_start = 0
@@ -106,6 +115,7 @@ class Lexer:
         elif kind == "field":
             letter = token.text[0]
             self.in_body = letter == "K" or (self.in_body and letter != "X")
+            self._in_history = letter == "H" and not self.in_body
             self._next = REST_OF_LINE
         elif kind == "directive":
             self._in_block = token.text.startswith("%%begin")
@@ -122,6 +132,8 @@ class Lexer:
     def _at_line_start(self) -> re.Pattern[str]:
         if self._in_block:
             return IN_BLOCK
+        if self._in_history:
+            return LINE_IN_HISTORY
         return LINE_IN_BODY if self.in_body else LINE_IN_HEADER
 
 

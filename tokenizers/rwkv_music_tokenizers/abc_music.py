@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from rwkv_music_tokenizers.abc_draft import MOST_MARKS, Draft, tied
-from rwkv_music_tokenizers.abc_fields import Voice, default_unit
-from rwkv_music_tokenizers.abc_header import MOST_VOICES, Header
+from rwkv_music_tokenizers.abc_fields import Voice
+from rwkv_music_tokenizers.abc_header import Header
 from rwkv_music_tokenizers.abc_lexer import Token
 from rwkv_music_tokenizers.abc_marks import read_barline, read_ending, read_note
 from rwkv_music_tokenizers.abc_rhythm import LONGEST_REST, Rhythm, read_multiplier
 from rwkv_music_tokenizers.abc_symbols import decoration_name
-from rwkv_music_tokenizers.abc_voice import VoiceBuilder
-from rwkv_music_tokenizers.errors import NotationError
+from rwkv_music_tokenizers.abc_voices import Voices
 from rwkv_music_tokenizers.score import Barline, Grace, Tone
 
 
@@ -32,34 +31,17 @@ class Music:
 
     def __init__(self, header: Header):
         self.header = header
-        self.unit = header.unit or default_unit(header.meter)
-        self.voices: dict[str, VoiceBuilder] = {}
-        for voice in header.voices:
-            self.choose_voice(voice)
-        self.voice = next(iter(self.voices.values()), None) or self.choose_voice(Voice(""))
+        self.voices = Voices(header)
+        self.voice = self.voices.current
         self._chord: Chord | None = None
         self._graces: list[Grace] | None = None
         self._grace_rhythm = self.voice.layer.rhythm
         # Nothing stands between the last event and here.
         self._close = False
 
-    def choose_voice(self, wanted: Voice) -> VoiceBuilder:
-        """Go on in the voice of that name; a new one begins with what the header says."""
-        unnamed = self.voices.get("")
-        # Music before any V: belongs to voice 1, silence to whichever voice comes first.
-        if unnamed and wanted.name not in self.voices and (wanted.name == "1" or not unnamed.sounded):
-            self.voices = {wanted.name if name == "" else name: voice for name, voice in self.voices.items()}
-            unnamed.name = wanted.name
-        if wanted.name not in self.voices:
-            if len(self.voices) >= MOST_VOICES:
-                raise NotationError(f"more than {MOST_VOICES} voices")
-            builder = VoiceBuilder(wanted.name, self.header.key, self.unit, self.header.meter)
-            builder.reach = self.header.reach
-            self.voices[wanted.name] = builder
-        self.voice = self.voices[wanted.name]
-        if wanted.properties and len(self.voice.properties) < 1000:
-            self.voice.properties = f"{self.voice.properties} {wanted.properties}".strip()
-        return self.voice
+    def choose_voice(self, wanted: Voice) -> None:
+        """Go on in another voice."""
+        self.voice = self.voices.choose(wanted)
 
     def take(self, tokens: Iterator[Token]) -> Token | None:
         """Read tokens of music up to a field or directive, and return that; None at the end."""
@@ -301,5 +283,5 @@ class Music:
     def end(self, token: Token) -> None:
         """The music is over: close what is open, and give the last note of each voice the marks that wait."""
         self.settle(token)
-        for voice in self.voices.values():
+        for voice in self.voices:
             voice.leave_all_marks()

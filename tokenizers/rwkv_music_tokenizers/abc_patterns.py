@@ -59,6 +59,10 @@ def _one_of(*patterns: str) -> re.Pattern[str]:
 IN_MUSIC = _one_of(*MUSIC)
 LINE_IN_HEADER = _one_of(rf"(?P<field>{HEADER_FIELD}{FIELD_TEXT})", DIRECTIVE, *MUSIC)
 LINE_IN_BODY = _one_of(rf"(?P<field>{BODY_FIELD}{FIELD_TEXT})", DIRECTIVE, *MUSIC)
+# Old tunes go on after H: in lines without a letter.
+LINE_IN_HISTORY = _one_of(
+    rf"(?P<field>{HEADER_FIELD}{FIELD_TEXT})", DIRECTIVE, NEWLINE, COMMENT, r"(?P<text>[^\r\n]{1,4000})"
+)
 # After a field or comment up to the end of its line, and inside %%begintext .. %%endtext.
 REST_OF_LINE = _one_of(NEWLINE, COMMENT, r"(?P<text>[^\r\n]{1,4000})")
 IN_BLOCK = _one_of(NEWLINE, r"(?P<directive>%%end[^\r\n]{0,4000})", r"(?P<text>[^\r\n]{1,4000})")

@@ -124,7 +124,7 @@ def _read_tune(common: str, tune: tuple[int, str]) -> Score:
 
 
 def join_fields(tokens: Iterable[Token]) -> Iterator[Token]:
-    """The tokens, each field joined with the "+:" lines that continue it."""
+    """The tokens, each field joined with the lines that continue it."""
     field: Token | None = None
     more: list[str] = []
     for token in tokens:
@@ -133,31 +133,29 @@ def join_fields(tokens: Iterable[Token]) -> Iterator[Token]:
                 field, more = token, []
             else:
                 yield token
-        elif (
-            token.kind == "field"
-            and token.text.startswith("+:")
-            or token.kind == "field"
-            and _goes_on(field, more)
-            and token.text[0] == field.text[0]
-        ):
-            more.append(token.text[2:].strip())
-        elif token.kind == "field":
-            yield _joined(field, more)
-            field, more = token, []
+        elif _continues(token, field, more):
+            more.append(token.text[2:] if token.kind == "field" else token.text)
         elif token.kind not in ("newline", "comment", "space"):
             yield _joined(field, more)
-            field = None
-            yield token
+            field, more = (token, []) if token.kind == "field" else (None, [])
+            if field is None:
+                yield token
     if field is not None:
         yield _joined(field, more)
 
 
-def _goes_on(field: Token, more: list[str]) -> bool:
-    """A backslash ends the line: the next field of the same letter continues this one."""
-    return (more[-1] if more else field.text).rstrip().endswith("\\")
+def _continues(token: Token, field: Token, more: list[str]) -> bool:
+    """A "+:" line, the next line of the same letter after a backslash, or a line of H: without a letter."""
+    if token.kind == "text":
+        return field.text[0] == "H"
+    if token.kind != "field":
+        return False
+    last = more[-1] if more else field.text
+    return token.text.startswith("+:") or (token.text[0] == field.text[0] and last.rstrip().endswith("\\"))
 
 
 def _joined(field: Token, more: list[str]) -> Token:
     if not more:
         return field
-    return field._replace(text=" ".join(piece.rstrip().removesuffix("\\").rstrip() for piece in (field.text, *more)))
+    lines = (line.strip().removesuffix("\\").rstrip() for line in (field.text, *more))
+    return field._replace(text=" ".join(lines))
