@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rwkv_music.errors import UserError
 
-TEXT_LIMIT = 4 << 20
+# As much as is read, checked and converted within seconds.
+TEXT_LIMIT = 1 << 20
 
 
 class FileError(UserError):
