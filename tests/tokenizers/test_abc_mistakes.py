@@ -126,3 +126,9 @@ def test_any_text_is_a_score_or_a_notation_error(text: str):
     except NotationError:
         return
     assert all(isinstance(bar, Bar) and bar.events for bar in score.bars())
+
+
+def test_a_line_that_is_no_field_is_left_out_of_the_header():
+    score = tune("C|", "T:one\nN bars are |f2| here\nM:3/4\n3/4=100\nK:D")
+    assert (score.meter.text, score.key.tonic, len(list(score.bars()))) == ("3/4", "D", 1)
+    assert [warning.place.line for warning in score.warnings] == [3, 5]

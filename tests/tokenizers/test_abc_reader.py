@@ -123,6 +123,10 @@ def test_a_tuplet_takes_the_time_of_so_many(text: str, meter: str, normal: int):
     assert [event.tuplet and event.tuplet.index for event in others] == list(range(1, count))
 
 
+def test_broken_rhythm_may_stand_inside_a_chord():
+    assert lengths("[CE>][CE] [C<E]2 C|") == [Fraction(3, 2), Fraction(1, 2), 1, Fraction(3, 2)]
+
+
 def test_a_tuplet_can_hold_another_number_of_events():
     assert lengths("(3:2:2 C2 D E|") == [Fraction(4, 3), Fraction(2, 3), 1]
     assert lengths("(3::4 C/D/EF G|") == [Fraction(1, 3), Fraction(1, 3), Fraction(2, 3), Fraction(2, 3), 1]

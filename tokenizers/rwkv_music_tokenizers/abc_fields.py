@@ -129,7 +129,7 @@ def read_tempo(text: str, unit: Fraction) -> Tempo | None:
     if not rest:
         return Tempo(text=words) if words else None
     beats, equals, number = rest.rpartition("=")
-    speed = re.fullmatch(r"\s*([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(?:bpm)?\s*", number)
+    speed = re.match(r"\s*([0-9]{1,6}(?:\.[0-9]{1,3})?)(?![0-9./])", number)
     if not speed or not 0 < Fraction(speed[1]) <= 10 * LARGEST:
         return Tempo(text=words) if words else None
     beat = _read_beat(beats.strip(), unit) if equals else unit

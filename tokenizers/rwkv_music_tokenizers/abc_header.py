@@ -1,6 +1,6 @@
 """The header of a tune: field after field, up to the key."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeVar
@@ -57,24 +57,48 @@ class Header:
             self.warnings.append(NotationWarning(message, token.place))
 
 
-def read_header(header: Header, tokens: Iterable[Token]) -> int:
-    """Fill the header up to K:, or up to the first music where K: is missing; return how many tokens that took."""
-    taken = 0
-    for token in tokens:
-        if token.kind in ("field", "inline", "directive"):
+def read_header(header: Header, tokens: Sequence[Token]) -> int:
+    """Fill the header up to K:, or up to the first music where K: is missing; return how many tokens that took.
+
+    Meter, unit length and tempo that follow K: right away belong to it as well: they hold for every voice.
+    """
+    last_key = max(
+        (at for at, token in enumerate(tokens) if token.kind == "field" and token.text[0] == "K"), default=-1
+    )
+    at, in_body = 0, False
+    while at < len(tokens):
+        token = tokens[at]
+        if token.kind in ("field", "inline", "directive") and not (in_body and not _still_header(token)):
             take_field(header, token)
+        elif in_body and token.kind not in ("newline", "space", "comment"):
+            break
         elif token.kind not in BETWEEN:
-            header.warn("no K: field before the music; the key is taken as C", token)
-            break
-        taken += 1
-        if token.kind == "field" and token.text[0] == "K":
-            break
+            line_end = _end_of_stray_line(tokens, at) if at < last_key else None
+            if line_end is None:
+                header.warn("no K: field before the music; the key is taken as C", token)
+                break
+            header.warn("this line of the header is no field and is left out", token)
+            at = line_end
+        at += 1
+        in_body = in_body or (token.kind == "field" and token.text[0] == "K")
     unit = header.unit or default_unit(header.meter)
     if header.tempo_field:
         header.tempo = read_tempo(field_value(header.tempo_field), unit)
         if header.tempo is None:
             header.warn(f"{header.tempo_field.text!r} is no tempo (such as Q:1/4=120)", header.tempo_field)
-    return taken
+    return at
+
+
+def _end_of_stray_line(tokens: Sequence[Token], at: int) -> int | None:
+    """Where the line ends that stands between header fields without being one; None when it is music."""
+    while at < len(tokens) and tokens[at].kind != "newline":
+        at += 1
+    return at if at + 1 < len(tokens) and tokens[at + 1].kind in ("field", "directive", "comment") else None
+
+
+def _still_header(token: Token) -> bool:
+    """A line after K: that no voice can claim yet."""
+    return token.kind == "field" and token.text[0] in "MLQ"
 
 
 def field_letter(token: Token) -> str:

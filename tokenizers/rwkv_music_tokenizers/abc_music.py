@@ -24,6 +24,8 @@ class Chord:
     tones: list[Tone] = field(default_factory=list)
     # Written length of its first note, in quarters.
     written: Fraction | None = None
+    # A broken rhythm that stands inside it, as some write one.
+    broken: str = ""
 
 
 class Music:
@@ -192,6 +194,8 @@ class Music:
             if self._graces and not self._grace_rhythm.waits:
                 before = self._graces[-1]
                 self._graces[-1] = Grace(before.tones, before.length * self._grace_rhythm.bend(token.text))
+        elif self._chord is not None and self._chord.tones:
+            self._chord.broken = token.text
         elif not self.voice.bend(token.text):
             self.header.warn(f"{token.text!r} needs a note before it", token)
 
@@ -247,6 +251,8 @@ class Music:
             return
         draft = self._event(written, tones, token)
         self.voice.remember_ties(draft)
+        if chord.broken:
+            self.voice.bend(chord.broken)
 
     def _open_grace(self, token: Token) -> None:
         if self._graces is not None:

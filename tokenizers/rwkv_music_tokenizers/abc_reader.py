@@ -109,7 +109,7 @@ def _read_tune(common: str, tune: tuple[int, str]) -> Score:
         )
     header = Header()
     if common:
-        read_header(header, join_fields(lex(common)))
+        read_header(header, list(join_fields(lex(common))))
     tokens = list(join_fields(lex(text, first_line)))
     if len(tokens) > MOST_SIGNS:
         raise NotationError(f"a tune has more than {MOST_SIGNS} signs", tokens[MOST_SIGNS].place)

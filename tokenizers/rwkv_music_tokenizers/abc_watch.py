@@ -92,6 +92,7 @@ class Watch:
         self._voice = self._choose("")
         self._in_chord = self._in_grace = self._chord_in_grace = self._at_bar_line = False
         self._chord_written: Fraction | None = None
+        self._chord_broken = ""
         self._in_music = False
 
     def clone(self) -> "Watch":
@@ -204,8 +205,11 @@ class Watch:
     def _close_chord(self, length: str) -> None:
         written, self._chord_written = self._chord_written, None
         was_open, self._in_chord = self._in_chord, False
+        broken, self._chord_broken = self._chord_broken, ""
         if was_open and written is not None:
             self._sound(written * (read_multiplier(length) or 1))
+            if broken:
+                self._break(broken)
 
     def _rest(self, text: str) -> None:
         voice = self._voice
@@ -221,7 +225,9 @@ class Watch:
 
     def _break(self, marks: str) -> None:
         voice = self._voice
-        if not self._in_grace and not voice.rhythm.waits and voice.last:
+        if self._in_chord and not self._in_grace and self._chord_written is not None:
+            self._chord_broken = marks
+        elif not self._in_grace and not voice.rhythm.waits and voice.last:
             length = voice.last * voice.rhythm.bend(marks)
             voice.position += length - voice.last
             voice.last = length
@@ -254,24 +260,29 @@ class Watch:
             if voice and self._in_music:
                 self._choose(voice.name)
         elif letter == "M":
-            self._meter_is(read_meter(value))
+            self._meter_is(read_meter(value), token.kind == "field")
         elif letter == "L":
-            self._unit_is(read_unit(value))
+            self._unit_is(read_unit(value), token.kind == "field")
         elif letter == "K":
             self._in_music = True
 
-    def _meter_is(self, meter: Meter | None) -> None:
+    def _for_all(self, is_line: bool) -> bool:
+        """A field holds for every voice: it stands in the header, or in a line right after it."""
+        unnamed = self._voices.get("")
+        return not self._in_music or (is_line and unnamed is not None and not (unnamed.bars or unnamed.sounds))
+
+    def _meter_is(self, meter: Meter | None, is_line: bool) -> None:
         if meter is None:
             return
         self._voice.rhythm.meter = meter
-        if not self._in_music:
+        if self._for_all(is_line):
             self._meter = meter
             if self._unit is None:
                 self._voice.rhythm.set_unit(default_unit(meter))
 
-    def _unit_is(self, unit: Fraction | None) -> None:
+    def _unit_is(self, unit: Fraction | None, is_line: bool) -> None:
         if unit is None:
             return
         self._voice.rhythm.set_unit(unit)
-        if not self._in_music:
+        if self._for_all(is_line):
             self._unit = unit
