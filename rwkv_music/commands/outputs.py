@@ -80,7 +80,9 @@ class Outputs:
         except (UserError, NotationError, OSError) as error:
             troubles.append(f"{path} could not be written: {error}")
             instead = path.with_suffix(".mid")
-            if path.suffix.lower() == ".wav" and instead not in self.wanted and not instead.exists():
+            has_midi = any(other.suffix.lower() in (".mid", ".midi") for other in self.wanted)
+            if path.suffix.lower() == ".wav" and not has_midi and not instead.exists():
+                # What cannot be heard here can be heard elsewhere.
                 self._write_one(take, instead, written, troubles)
 
 

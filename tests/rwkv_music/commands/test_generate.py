@@ -11,7 +11,6 @@ import pytest
 from rwkv_music.cli import main
 from rwkv_music.engine import Engine
 from rwkv_music.making import read_making
-from rwkv_music.render.errors import SoundfontError
 
 TUNE = "X:1\nT:A Tune\nC:Trad.\nR:reel\nM:4/4\nL:1/8\nK:G\nGABc dedB|cBAG A4|\n"
 SCRIPT = "GABc d4|edBA G4|c2BA BGAF|G8|"
@@ -219,14 +218,10 @@ def test_a_second_ctrl_c_ends_it_at_once(folder, engine):
 
 def test_sound_that_fails_loses_nothing_else(folder, engine, capsys, monkeypatch):
     engine()
-
-    def no_sound(explicit=None):
-        raise SoundfontError("no soundfont found: install one")
-
-    monkeypatch.setattr("rwkv_music.render.save.find_soundfont", no_sound)
+    monkeypatch.setenv("RWKV_MUSIC_SOUNDFONT", "nowhere.sf2")
     assert generate("-p", "song.abc", "--bars", "1", "-o", "t.wav", "-o", "t.abc") == 1
     assert names(folder) == ["song.abc", "t.abc", "t.mid"]
-    assert "t.wav could not be written: no soundfont found: install one" in capsys.readouterr().err
+    assert "t.wav could not be written: nowhere.sf2: there is no such soundfont file" in capsys.readouterr().err
 
 
 def test_all_formats_of_one_take(folder, engine):
