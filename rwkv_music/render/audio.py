@@ -12,6 +12,10 @@ import numpy as np
 from mido.midifiles.meta import KeySignatureError
 
 from rwkv_music.render.errors import RenderError
+from rwkv_music.render.options import RenderOptions
+from rwkv_music.render.soundfonts import find_soundfont
+from rwkv_music_tokenizers.midi_writer import write_midi
+from rwkv_music_tokenizers.score import Score
 
 # What the WAV may last, and how long the last notes may ring on (then silence is cut off).
 MAX_SECONDS = 1200.0
@@ -50,6 +54,13 @@ def render_wav(midi: bytes, soundfont: Path, *, max_seconds: float = MAX_SECONDS
         rate, samples = _rendered(file, font, soundfont, STEP_DOWN**step)
     played = int(seconds * rate)
     return _wav(rate, _normalised(_without_silence(samples, played)), remarks)
+
+
+def wav_file(score: Score, options: RenderOptions) -> bytes:
+    """The score as it sounds. Raises SoundfontError besides what `render_wav` raises."""
+    font = find_soundfont(options.soundfont)
+    midi = write_midi(score, accompaniment=options.accompaniment, options=options.midi)
+    return render_wav(midi, font, max_seconds=options.max_seconds, remarks=options.remarks)
 
 
 def _read(midi: bytes) -> mido.MidiFile:

@@ -131,15 +131,21 @@ def _straight(signs: Sequence[Sign], first: int, end: int, only: int = 0) -> Ite
 
     `only` -1 takes the last ending.
     """
-    at = first
-    while at < end:
-        section = _section(signs, at, end)
+    for section in sections(signs, first, end):
         passes = section.passes
         if only:
             passes = (passes[-1] if only < 0 else only,)
         for number in passes:
             yield from range(section.start, section.body)
             yield from section.ending_for(number)
+
+
+def sections(signs: Sequence[Sign], first: int, end: int) -> Iterator[Section]:
+    """What bars [first, end) are made of, in written order."""
+    at = first
+    while at < end:
+        section = _section(signs, at, end)
+        yield section
         at = section.after
 
 

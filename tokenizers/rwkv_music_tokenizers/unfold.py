@@ -43,7 +43,7 @@ def unfold(score: Score) -> Score:
     labels or jump words takes them from the first voice that has them and as many bars.
     Raises NotationError where more than MAX_BARS bars or MAX_ITEMS notes, rests and changes would come out.
     """
-    signs = _completed([_signs(part) for part in score.parts])
+    signs = _completed([signs_of(part) for part in score.parts])
     wanted = score.header("P")
     parts: list[Part] = []
     bars, items = MAX_BARS, MAX_ITEMS
@@ -103,7 +103,8 @@ def first_staffs(score: Score) -> list[Staff]:
     ]
 
 
-def _signs(part: Part) -> tuple[Sign, ...]:
+def signs_of(part: Part) -> tuple[Sign, ...]:
+    """What each bar of a part says about the order of playing."""
     signs: list[Sign] = []
     before = part.open
     for bar in part.bars:
