@@ -246,14 +246,14 @@ simple_bars = st.builds(Bar, items.map(tuple), close=st.just(Barline()))
 units = st.sampled_from([Fraction(1, 4), Fraction(1, 2), Fraction(1)])
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(simple_bars, min_size=1, max_size=4), keys, units)
 def test_any_pitches_and_lengths_survive(bars, key, unit):
     # A tie at the very end holds nothing, which no reader minds.
     assert_survives(Score((Part(tuple(bars)),), COMMON, key, unit=unit))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(bars, min_size=1, max_size=3), keys)
 def test_any_overlays_survive(bars, key):
     closed = tuple(replace(bar, close=Barline()) for bar in bars)
@@ -276,7 +276,7 @@ LINES = (
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from([*NOTES, *BARS, *MARKS, *FIELDS, *LINES]), min_size=1, max_size=40))
 def test_whatever_is_read_is_written_in_readable_music(pieces):
     try:

@@ -1,7 +1,7 @@
 """Chord symbols name the chords that musicians hear in them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rwkv_music_tokenizers.chords import ChordSymbol, move_chord, parse_chord
@@ -124,6 +124,7 @@ def test_symbols_move_by_their_names_alone(text, interval, moved):
     assert move_chord(text, interval) == moved
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["C", "F#m7", "Bb/D", "e7", "Abmaj7(#11)", "G(Em)"]),
     st.integers(-12, 12).map(lambda fifths: Interval(4 * fifths, 7 * fifths)),

@@ -1,10 +1,12 @@
 """Transposed tunes sound what they should, are spelled simply and keep their layout."""
 
 import json
+import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rwkv_music_tokenizers.abc_reader import read_abc
@@ -142,6 +144,7 @@ def test_a_tune_beyond_the_range_is_not_pushed_further():
     assert max(singable_shifts("K:D\na'")) == 0
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ABCdefg^_=,'|: \"[]K\n%V1(3z2", max_size=80), st.sampled_from(SHIFTS))
 def test_any_text_moves_and_comes_back_with_the_same_lines(body, semitones):
     text = "K:D\n" + body
@@ -151,8 +154,12 @@ def test_any_text_moves_and_comes_back_with_the_same_lines(body, semitones):
 
 
 def test_hostile_text_is_quick():
-    for piece in ['"', "[K:", "^" * 3, "A'", "%", "!", "K:G\n", "V:%\n", "[V:x]A"]:
-        transpose_abc("K:C\n" + piece * 50_000, 5)
+    started = time.process_time()
+    for piece in ['"', "[K:", "^^^", "A'", "%", "!", "K:G\n", "V:%\n", "[V:x]A", "%%propagate-accidentals not\n"]:
+        transpose_abc("K:C\n" + piece * 10_000, 5)
+    voices = "".join(f"V:{number}\nA\n%%propagate-accidentals not\n" for number in range(10_000))
+    transpose_abc("K:C\n" + voices, 5)
+    assert time.process_time() - started < 5
 
 
 def test_a_note_tied_over_the_bar_line_keeps_its_accidental():
@@ -205,7 +212,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "abc" / "valid.jsonl.zs
 def test_real_tunes_sound_as_far_away_as_asked():
     zstandard = pytest.importorskip("zstandard")
     with zstandard.open(SHARED, "rt") as lines:
-        tunes = [json.loads(line)["abc"] for line in lines]
+        tunes = [json.loads(line)["abc"] for line in islice(lines, 0, None, 4)]
     for number, tune in enumerate(tunes):
         semitones = number % 12 - 6
         score = read_abc(tune)

@@ -15,6 +15,8 @@ from rwkv_music_tokenizers.chords import move_chord
 from rwkv_music_tokenizers.intervals import Interval, interval_from
 from rwkv_music_tokenizers.keys import STEPS, Key
 
+# Names beyond these go on in the voice before; no reader takes so many.
+MOST_VOICES = 100
 # What a V: field says of a voice whose notes name drums.
 PERCUSSION = re.compile(r"\bperc\b")
 
@@ -218,10 +220,10 @@ class Transposer:
             self._voices = {name: self._voices.pop("")}
             self._voice.semitones = 0 if name in self._drums else self.semitones
             self._voice.set_key(self._voice.key)
-        if name not in self._voices:
+        if name not in self._voices and len(self._voices) < MOST_VOICES:
             self._voices[name] = _Voice(self._key, 0 if name in self._drums else self.semitones, self._reach)
         if not self._in_header:
-            self._voice = self._voices[name]
+            self._voice = self._voices.get(name, self._voice)
 
     def _instruction(self, text: str) -> None:
         words = text.split()
