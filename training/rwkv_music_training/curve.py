@@ -7,6 +7,12 @@ from pathlib import Path
 from rwkv_music_training.checkpoints import Progress
 from rwkv_music_training.evaluate import Bits
 
+COLUMNS = ("step", "epoch", "tokens", "seconds", "rate", "train", "valid", "valid body")
+
+
+class CurveError(ValueError):
+    """A curve file that cannot be read; the message names the file and the rule."""
+
 
 class Curve:
     """Rows of step, epoch, tokens, seconds, rate, training and validation bits a character, the latter by source too."""
@@ -49,6 +55,23 @@ class Curve:
 
 
 def read_curve(path: Path) -> list[dict[str, str]]:
-    """The rows of a curve file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a curve file, at least one. Raises CurveError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CurveError(f"{path}: cannot be read ({error})") from error
+    for number, row in enumerate(rows, start=2):
+        if not all(_is_number(row.get(name)) for name in COLUMNS):
+            raise CurveError(f"{path}, line {number}: the columns {', '.join(COLUMNS)} must hold numbers")
+    if not rows:
+        raise CurveError(f"{path}: a curve has at least one row")
+    return rows
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        float(text or "")
+    except ValueError:
+        return False
+    return True

@@ -1,6 +1,8 @@
 """A trained model as the folder that the package opens: weights in bf16 and what one must know to use them."""
 
 import json
+import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +38,18 @@ def export_model(
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
+def machine(threads: int) -> str:
+    """The processor of this machine and how many threads worked, in words."""
+    name = platform.processor() or platform.machine()
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = ""
+    if found := re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE):
+        name = found[1]
+    return f"{threads} thread{'s' * (threads > 1)} of a {name}, no GPU"
+
+
 def model_config(
     model: Rwkv7, config: TrainingConfig, progress: Progress, bits: Mapping[str, Bits]
 ) -> dict[str, object]:
@@ -49,7 +63,12 @@ def model_config(
         "sampling": {"temperature": 0.9, "top_p": 0.95},
         "data": {"file": config.train_file, "tiers": list(config.tiers)},
         "training": json.loads(config.to_json()),
-        "trained": {"steps": progress.step, "tokens": progress.tokens, "minutes": round(progress.seconds / 60, 1)},
+        "trained": {
+            "steps": progress.step,
+            "tokens": progress.tokens,
+            "minutes": round(progress.seconds / 60, 1),
+            "machine": machine(config.threads),
+        },
         "valid_bits_per_character": {source: round(reading.per_character, 4) for source, reading in bits.items()},
         "valid_body_bits_per_character": {
             source: round(reading.per_body_character, 4) for source, reading in bits.items()

@@ -1,6 +1,8 @@
 """Tunes that a model writes by itself, many at once, without any constraint."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -47,6 +49,21 @@ def sample_tunes(
             state, drawn = state.pick(going), drawn[going]
         logits, state = model.forward(drawn[:, None], state)
     return [opening + decode(tokens) for tokens in written]
+
+
+def sample_many(model: Rwkv7, count: int, *, rows: int = 25, seed: int = 1, max_length: int = 2500) -> list[str]:
+    """`count` tunes from nothing at temperature 0.9 and top-p 0.95, `rows` at a time.
+
+    Every group draws from its own generator, on one of torch's threads, so the number of cores changes nothing.
+    """
+    starts = range(0, count, rows)
+
+    def group(start: int) -> list[str]:
+        return sample_tunes(model, min(rows, count - start), seed=1000 * seed + start // rows, max_length=max_length)
+
+    workers = min(len(starts), os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return [tune for tunes in pool.map(group, starts) for tune in tunes]
 
 
 def tunebook(tunes: Sequence[str], titles: Sequence[str]) -> str:

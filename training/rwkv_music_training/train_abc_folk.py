@@ -12,6 +12,7 @@ from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.checkpoints import ResumeError, list_checkpoints, load_checkpoint
 from rwkv_music_training.config import ConfigError, TrainingConfig, config_from_json, read_config
 from rwkv_music_training.corpus import CorpusError, read_tunes
+from rwkv_music_training.curve import CurveError
 from rwkv_music_training.trainer import Trainer, TrainingError, say
 
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 at the end of the run, 1 when it cannot run or go on."""
     try:
         train(parse(arguments))
-    except (ConfigError, CorpusError, ResumeError, TrainingError) as error:
+    except (ConfigError, CorpusError, CurveError, ResumeError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,0 +1,128 @@
+"""The report on a model: its page, card, picture and config say what was measured, and the installed model opens."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from rwkv_music.engine import Engine
+from rwkv_music_kernels.choose import choose_kernels
+from rwkv_music_training.batches import TuneBatches
+from rwkv_music_training.curve import CurveError, read_curve
+from rwkv_music_training.evaluate import evaluate
+from rwkv_music_training.measure import body, in_all_keys
+from rwkv_music_training.report_abc_folk import main
+from rwkv_music_training.sources import SOURCES, credits_list, sources_table
+from rwkv_music_training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory, tunes) -> Path:
+    """A data folder of made-up tunes."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, some in (("train", tunes[:20]), ("valid", tunes[20:])):
+        rows = [
+            {"id": tune.id, "source": tune.source, "tier": "AAAB"[number % 4], "abc": f"X:1\nT:x\n{tune.text}"}
+            for number, tune in enumerate(some)
+        ]
+        packed = zstandard.compress("\n".join(map(json.dumps, rows)).encode())
+        (folder / f"{name}.jsonl.zst").write_bytes(packed)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, tunes, tiny) -> Path:
+    """The folder of a finished run of six steps."""
+    batches = TuneBatches(tunes, tiny, lambda text, semitones: text, lambda text: [0])
+    Trainer(tiny, batches, tunes[:3], tmp_path / "run", choose_kernels("cpu")).run()
+    return tmp_path / "run"
+
+
+def report(shelf: Path, run: Path, page: Path, *more: str) -> int:
+    given = ["--data", str(shelf), "--model", str(run / "best"), "--curve", str(run / "curve.csv")]
+    return main([*given, "--page", str(page), "--tunes", "6", *more])
+
+
+def test_one_command_writes_the_page_and_installs_the_model(shelf, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("rwkv_music_training.measure.LONGEST", 60)
+    page, installed = tmp_path / "docs" / "tiny.md", tmp_path / "models" / "tiny"
+    assert report(shelf, run, page, "--install", str(installed)) == 0
+
+    text = page.read_text(encoding="utf-8")
+    config = json.loads((installed / "config.json").read_text(encoding="utf-8"))
+    assert f"{config['valid_bits_per_character']['all']:.3f} bits per character on the 15 validation tunes" in text
+    assert "| tunes with every bar right | 0.0% | 100.0% |" in text
+    assert text.count("```abc\nX:") == 5
+    assert "$" not in text
+    assert all(source.credit in text for source in SOURCES)
+    assert "![Bits per character over characters read](tiny-curve.svg)" in text
+
+    assert sorted(path.name for path in installed.iterdir()) == [
+        "README.md",
+        "config.json",
+        "curve.svg",
+        "model.safetensors",
+    ]
+    assert "$" not in (installed / "README.md").read_text(encoding="utf-8")
+    assert config["free_tunes"]["tunes"] == 6
+    assert config["licence"] == "Apache-2.0" and config["credits"] == credits_list()
+    assert (installed / "model.safetensors").read_bytes() == (run / "best" / "model.safetensors").read_bytes()
+    ElementTree.parse(installed / "curve.svg")
+    assert Engine.open(installed).hash == Engine.open(run / "best").hash
+
+
+def test_an_installed_model_is_reported_on_again_word_for_word(shelf, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("rwkv_music_training.measure.LONGEST", 60)
+    page, installed = tmp_path / "tiny.md", tmp_path / "tiny"
+    assert report(shelf, run, page, "--install", str(installed)) == 0
+    before = {path: path.read_bytes() for path in (page, *installed.iterdir(), page.with_name("tiny-curve.svg"))}
+    given = ["--data", str(shelf), "--model", str(installed), "--page", str(page), "--tunes", "6"]
+    assert main([*given, "--install", str(installed)]) == 0
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_a_report_lacks_is_one_line(shelf, run, tmp_path, capsys):
+    page = tmp_path / "tiny.md"
+    assert report(tmp_path, run, page) == 1
+    assert report(shelf, tmp_path, page) == 1
+    (run / "curve.csv").write_text("step,epoch\n1,x\n")
+    assert report(shelf, run, page) == 1
+    config = json.loads((run / "best" / "config.json").read_text())
+    del config["trained"]["machine"]
+    (run / "best" / "config.json").write_text(json.dumps(config))
+    assert report(shelf, run, page) == 1
+    del config["training"]
+    (run / "best" / "config.json").write_text(json.dumps(config))
+    assert report(shelf, run, page) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines and len(lines) == 5
+    assert not page.exists()
+
+
+@pytest.mark.parametrize("text", ["", "step\n", "step,epoch\n1,2\n", "\x00\x01"])
+def test_a_curve_without_its_columns_is_refused(tmp_path, text):
+    (tmp_path / "curve.csv").write_text(text)
+    with pytest.raises(CurveError, match="curve.csv"):
+        read_curve(tmp_path / "curve.csv")
+
+
+def test_the_music_begins_after_the_key():
+    assert body("M:6/8\nK:D\nABc|\n") == "ABc|\n"
+    assert body("ABc|\n") == "ABc|\n"
+
+
+def test_a_tune_is_known_in_its_own_key_and_others(tunes):
+    keys = in_all_keys(tunes[0].text)
+    assert tunes[0].text in keys and len(set(keys)) == len(keys) > 3
+
+
+def test_every_source_is_credited():
+    assert len({source.key for source in SOURCES}) == 6
+    assert sources_table().count("\n") == 7
+
+
+def test_bits_of_all_sources_are_their_sum(tunes, run):
+    bits = evaluate(Engine.open(run / "best").model, tunes[:6])  # pyright: ignore[reportArgumentType]
+    assert bits["all"].text == pytest.approx(bits["made up"].text + bits["other"].text)

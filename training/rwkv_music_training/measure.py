@@ -1,0 +1,108 @@
+"""Everything that is measured of a finished model: what tunes cost it, and how sound and how new its own tunes are."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rwkv_music.model.v7 import Rwkv7
+from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
+from rwkv_music_training.abc2midi import find_abc2midi
+from rwkv_music_training.copying import Copied, longest_copies
+from rwkv_music_training.corpus import Tune, read_tunes
+from rwkv_music_training.evaluate import Bits, evaluate
+from rwkv_music_training.judge import Soundness, judge
+from rwkv_music_training.samples import sample_many
+
+# Longer tunes are cut, and counted as unfinished.
+LONGEST = 2500
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """The longest stretch that each of some tunes shares with the training data."""
+
+    stretches: tuple[Copied, ...]
+
+    def lengths(self, *percents: float) -> list[float]:
+        """Percentiles of the stretches in characters."""
+        return np.percentile([one.length for one in self.stretches], percents).tolist()
+
+    def shares(self, *percents: float) -> list[float]:
+        """Percentiles of the stretches as shares of the music of their tunes, 0..1."""
+        return np.percentile([one.share for one in self.stretches], percents).tolist()
+
+    def at_least(self, share: float) -> float:
+        """The share of tunes of whose music at least `share` is one copied stretch, 0..1."""
+        return sum(one.share >= share for one in self.stretches) / len(self.stretches)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The measurements of one model."""
+
+    # Bits by source, and of "all": of the validation tunes of tier A, and of all tiers.
+    bits: dict[str, Bits]
+    bits_all_tiers: dict[str, Bits]
+    # Tunes that the model wrote, and how many of them it did not end.
+    tunes: tuple[str, ...]
+    unfinished: int
+    seed: int
+    # Soundness of these tunes, and of the validation tunes of tier A.
+    sound: Soundness
+    sound_real: Soundness
+    # What these tunes, and the validation tunes of tier A, share with the training tunes.
+    shared: Sharing
+    shared_real: Sharing
+    # Training tunes, and texts that they make in all keys.
+    known_tunes: int
+    known_texts: int
+
+
+def measure(model: Rwkv7, data: Path, count: int, seed: int, say: Callable[[str], None]) -> Findings:
+    """Measure a model on the data folder. Raises CorpusError and JudgeError."""
+    program = find_abc2midi()
+    started = time.monotonic()
+
+    def told(line: str) -> None:
+        say(f"{time.monotonic() - started:4.0f} s  {line}")
+
+    everything = read_tunes(data / "valid.jsonl.zst", ("A", "B"))
+    real = [tune for tune in everything if tune.tier == "A"]
+    bits = evaluate(model, real)
+    told(f"{bits['all'].per_character:.4f} bits/char on {len(real)} validation tunes")
+    bits_all_tiers = evaluate(model, everything)
+    tunes = sample_many(model, count, seed=seed, max_length=LONGEST)
+    told(f"{len(tunes)} tunes written, {sum(map(len, tunes)):,} characters")
+    sound, sound_real = judge(tunes, program), judge([tune.text for tune in real], program)
+    told(f"{sound.bars_right:.1%} of bars and {sound.tunes_right:.1%} of tunes right")
+    train = read_tunes(data / "train.jsonl.zst", ("A",))
+    known = list(dict.fromkeys(body(text) for tune in train for text in in_all_keys(tune.text)))
+    told(f"{len(known):,} texts from {len(train):,} training tunes in all their keys")
+    stretches = longest_copies([body(text) for text in (*tunes, *(tune.text for tune in real))], known)
+    told("compared")
+    return Findings(
+        bits,
+        bits_all_tiers,
+        tuple(tunes),
+        sum(len(text) >= LONGEST for text in tunes),
+        seed,
+        sound,
+        sound_real,
+        Sharing(tuple(stretches[:count])),
+        Sharing(tuple(stretches[count:])),
+        len(train),
+        len(known),
+    )
+
+
+def body(text: str) -> str:
+    """The music of a tune: what follows the line of its K: field."""
+    return text[Tune("", "", "", text).body_start :]
+
+
+def in_all_keys(text: str) -> Sequence[str]:
+    """A tune in every key in which training may have shown it."""
+    return [transpose_abc(text, shift) if shift else text for shift in singable_shifts(text)]
