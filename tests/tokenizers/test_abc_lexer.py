@@ -8,7 +8,8 @@ from rwkv_music_tokenizers.abc_lexer import Lexer, lex
 
 TUNE = (
     "X:1\nT:Test % no title\nM:6/8\nK:Gdor\n"
-    'D|:"Gm"G2B {/a}d>ef!trill!|[GB]3- [GB]2z:|[1,3 (3abc ~d3 :|[2 x6|]\nw: la-la\n%%MIDI program 1\n[K:D]y2 C`D & E4\\\nF|'
+    'D|:"Gm"G2B {/a}d>ef!trill!|[GB]3- [GB]2z:|[1,3 (3abc ~d3 :|[2 x6|]\nw: la-la\n'
+    "%%MIDI program 1\n[K:D]y2 C`D & E4\\\nF|"
 )
 ABC_TEXT = st.text(alphabet="ABCabcz[](){}|:!+\"%\\\n\r 123/,'^_=-<>.~&$yXZKVLMw\x00é", max_size=60)
 

@@ -93,7 +93,7 @@ class Rhythm:
         return written * self._ratio, tuplet
 
     def bend(self, marks: str) -> Fraction:
-        """Begin a broken rhythm; return the factor for the event before its marks. The next event gets the rest of 2."""
+        """Begin a broken rhythm; return the factor for the event before its marks. The next gets the rest of 2."""
         short = Fraction(1, 1 << min(len(marks), MOST_BROKEN))
         long = 2 - short
         before, self._factor = (long, short) if marks[0] == ">" else (short, long)

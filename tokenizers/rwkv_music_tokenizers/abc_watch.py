@@ -132,7 +132,7 @@ class Watch:
         )
 
     def _inside(self, pending: str, last: Token | None) -> str:
-        """What is open, from what may still grow (`pending`, and the last token it makes) and what was opened before."""
+        """What is open: from what may still grow (`pending`, its last token), and from what was opened before."""
         if last is not None and last.kind in LINES:
             return LINES[last.kind]
         if pending[:1] == '"' and (len(pending) == 1 or pending[-1] != '"'):
