@@ -1,6 +1,7 @@
 """What is written in ABC reads back as the same score, and reads well."""
 
 import json
+import time
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -290,6 +291,14 @@ def test_whatever_is_read_is_written_in_readable_music(pieces):
 def sounds(score: Score) -> list:
     layers = [layer for bar in score.bars() for layer in (bar.items, *bar.overlays)]
     return [(item.length, item.tones) for layer in layers for item in layer if isinstance(item, Event)]
+
+
+@pytest.mark.parametrize("music", ["[1c", "c", "cd|", "Z|", "[K:G]c", "c&", "(3c", "[V:1]c|[V:2]d|", "c\nw:a\n"])
+def test_immense_tunes_are_written_quickly(music):
+    score = read_abc("X:1\nL:1/8\nK:C\n" + music * 5_000 + "\n")
+    started = time.process_time()
+    write_abc(score)
+    assert time.process_time() - started < 5
 
 
 FEATURES = Path(__file__).parents[3] / "shared" / "golden" / "tokens" / "abc_features.json"

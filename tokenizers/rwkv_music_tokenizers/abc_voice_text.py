@@ -178,7 +178,8 @@ class VoiceWriter:
             opening = "|:"
         else:
             self._add_barline(line)
-        if following and following.ending:
+        # An ending's number stays with the bar line before it, unless endings follow each other without end.
+        if following and following.ending and self._bars < 2 * BARS_A_LINE:
             return
         if opening or line.ends or line.style in ("double", "final") or self._bars >= BARS_A_LINE:
             self._break()
