@@ -164,4 +164,5 @@ def test_the_watch_agrees_with_the_reader(music: str):
     assert moment.bars == len(closed)
     cut = part.bars[len(closed) :] if part else ()
     # A chord counts when its bracket closes, or the text is over.
-    assert moment.inside == "chord" or moment.position == sum((bar.length for bar in cut), Fraction(0))
+    watching.feed("\n]")
+    assert watching.now().position == sum((bar.length for bar in cut), Fraction(0))
