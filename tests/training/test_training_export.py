@@ -12,7 +12,7 @@ from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training import export
 from rwkv_music_training.checkpoints import Progress
 from rwkv_music_training.evaluate import evaluate
-from rwkv_music_training.export import SIZE_LIMIT, ExportError, export_model
+from rwkv_music_training.export import SIZE_LIMIT, ExportError, export_model, machine
 from rwkv_music_training.learner import Learner
 
 
@@ -37,7 +37,8 @@ def test_an_exported_model_opens_and_reads_as_before(tmp_path, tiny, tunes, mode
     assert isinstance(engine.model, Rwkv7)
     assert evaluate(engine.model, tunes[:4])["all"].per_character == pytest.approx(bits["all"].per_character, abs=0.02)
     told = json.loads((tmp_path / "best" / "config.json").read_text())
-    assert told["trained"] == {"steps": 5, "tokens": 600, "minutes": 1.5}
+    assert told["trained"] == {"steps": 5, "tokens": 600, "minutes": 1.5, "machine": machine(2)}
+    assert machine(2).startswith("2 threads of a ")
     assert told["parameters"] == sum(tensor.numel() for tensor in model.weights.values())
     assert set(told["valid_bits_per_character"]) == {"all", "made up", "other"}
 

@@ -34,10 +34,6 @@ class Sharing:
         """Percentiles of the stretches as shares of the music of their tunes, 0..1."""
         return np.percentile([one.share for one in self.stretches], percents).tolist()
 
-    def at_least(self, share: float) -> float:
-        """The share of tunes of whose music at least `share` is one copied stretch, 0..1."""
-        return sum(one.share >= share for one in self.stretches) / len(self.stretches)
-
 
 @dataclass(frozen=True)
 class Findings:
@@ -50,9 +46,10 @@ class Findings:
     tunes: tuple[str, ...]
     unfinished: int
     seed: int
-    # Soundness of these tunes, and of the validation tunes of tier A.
+    # Soundness of these tunes, of the validation tunes of tier A, and of those of all tiers.
     sound: Soundness
     sound_real: Soundness
+    sound_all_tiers: Soundness
     # What these tunes, and the validation tunes of tier A, share with the training tunes.
     shared: Sharing
     shared_real: Sharing
@@ -76,7 +73,9 @@ def measure(model: Rwkv7, data: Path, count: int, seed: int, say: Callable[[str]
     bits_all_tiers = evaluate(model, everything)
     tunes = sample_many(model, count, seed=seed, max_length=LONGEST)
     told(f"{len(tunes)} tunes written, {sum(map(len, tunes)):,} characters")
-    sound, sound_real = judge(tunes, program), judge([tune.text for tune in real], program)
+    sound, sound_all_tiers = judge(tunes, program), judge([tune.text for tune in everything], program)
+    of_tier_a = zip(everything, sound_all_tiers.verdicts, strict=True)
+    sound_real = Soundness(tuple(verdict for tune, verdict in of_tier_a if tune.tier == "A"))
     told(f"{sound.bars_right:.1%} of bars and {sound.tunes_right:.1%} of tunes right")
     train = read_tunes(data / "train.jsonl.zst", ("A",))
     known = list(dict.fromkeys(body(text) for tune in train for text in in_all_keys(tune.text)))
@@ -91,6 +90,7 @@ def measure(model: Rwkv7, data: Path, count: int, seed: int, say: Callable[[str]
         seed,
         sound,
         sound_real,
+        sound_all_tiers,
         Sharing(tuple(stretches[:count])),
         Sharing(tuple(stretches[count:])),
         len(train),

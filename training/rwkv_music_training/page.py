@@ -14,11 +14,11 @@ from rwkv_music_training.sources import sources_table
 
 # Bits a character on the validation tunes of tiers A and B, from the README of the data.
 BASELINES = (
-    ("Kneser-Ney 6-gram", 2.31),
-    ("xz -9e", 1.96),
-    ("PPMd, order 16", 1.77),
-    ("8-gram with a match model within the tune", 1.74),
-    ("RWKV-7 with 0.9 M parameters, 13 M characters read (music alone 1.155)", 1.081),
+    ("Kneser-Ney 6-gram", "2.31"),
+    ("xz -9e", "1.96"),
+    ("PPMd, order 16", "1.77"),
+    ("8-gram with a match model within the tune", "1.74"),
+    ("RWKV-7 with 0.9 M parameters, 13 M characters read (music alone 1.155)", "1.081"),
 )
 BASELINE_BY_SOURCE = {
     "polifonia/cre_corpus": 0.86,
@@ -62,8 +62,9 @@ def page_values(
         "count": str(len(found.tunes)),
         "seed": str(found.seed),
         "longest": f"{LONGEST:,}",
-        "unfinished": str(found.unfinished) if found.unfinished else "none",
+        "unfinished": str(found.unfinished),
         "sound_table": soundness(found.sound, found.sound_real),
+        "read_all_tiers": f"{found.sound_all_tiers.read_without_error:.1%}",
         "errors": _listed(found.sound.kinds_of_errors()),
         "errors_real": _listed(found.sound_real.kinds_of_errors()),
         "faults": _listed(
@@ -73,9 +74,7 @@ def page_values(
         "memorised": memorised(found),
         "five_tunes": "\n\n".join(shown(found, number) for number in range(min(TUNES_SHOWN, len(found.tunes)))),
         "training_story": story(config, curve),
-        "settings_table": table(
-            ("setting", "value"), [(name, json.dumps(value)) for name, value in training.items() if name not in UNTOLD]
-        ),
+        "settings_table": settings(training, config["dimensions"]["ffn"]),
         "credits_table": sources_table(),
         "picture": picture,
     }
@@ -115,7 +114,7 @@ def by_source(all_tiers: Mapping[str, Bits], tier_a: Mapping[str, Bits]) -> str:
 def baselines(bits: Bits) -> str:
     """Our cost on all tiers below that of other predictors."""
     ours = (f"**abc-folk** (music alone {bits.per_body_character:.3f})", f"**{bits.per_character:.3f}**")
-    return table(("predictor", "bits/char"), [*((name, f"{cost:.3g}") for name, cost in BASELINES), ours])
+    return table(("predictor", "bits/char"), [*BASELINES, ours])
 
 
 def soundness(sound: Soundness, real: Soundness) -> str:
@@ -144,17 +143,26 @@ def copied(shared: Sharing, real: Sharing) -> str:
         (f"{name}, share of the tune's music", *(f"{one.shares(percent)[0]:.0%}" for one in (shared, real)))
         for name, percent in percents.items()
     ]
-    rows.append(("tunes half copied or more", *(f"{one.at_least(0.5):.1%}" for one in (shared, real))))
     return table(("longest copied stretch", "tunes of abc-folk", "real validation tunes"), rows)
+
+
+def settings(training: Mapping[str, Any], ffn: int) -> str:
+    """The settings of a run; of steps and minutes the one that counted."""
+    unused = "steps" if training["minutes"] > 0 else "minutes"
+    told = {**training, "ffn": ffn}
+    rows = [(name, json.dumps(value)) for name, value in told.items() if name not in UNTOLD and name != unused]
+    return table(("setting", "value"), rows)
 
 
 def memorised(found: Findings) -> str:
     """A sentence on memorisation."""
-    half, real = found.shared.at_least(0.5), found.shared_real.at_least(0.5)
-    whole = sum(one.share >= 0.9 for one in found.shared.stretches)
+
+    def half(shared: Sharing) -> str:
+        return f"{sum(one.share >= 0.5 for one in shared.stretches)} of {len(shared.stretches)}"
+
     return (
-        f"So {half:.1%} of the tunes that the model writes repeat a known tune for at least half of their music in one "
-        f"stretch (real validation tunes: {real:.1%}), and {whole} of {len(found.tunes)} for nine tenths or more."
+        f"So {half(found.shared)} tunes of the model repeat a known tune for at least half of their music in one stretch "
+        f"(real validation tunes: {half(found.shared_real)})."
     )
 
 
@@ -171,10 +179,11 @@ def story(config: Mapping[str, Any], curve: Sequence[Mapping[str, str]]) -> str:
     """How long it was trained, on what, and which reading was kept."""
     trained, last = config["trained"], curve[-1]
     seconds = float(last["seconds"])
+    kind = "a moving average" if config["training"]["average"] else "the last ones"
     return (
         f"{int(last['tokens']) / 1e6:.1f} million characters ({float(last['epoch']):.1f} epochs, {int(last['step']):,} "
         f"steps) in {seconds / 60:.0f} minutes, {int(last['tokens']) / seconds:,.0f} characters a second, on "
-        f"{trained['machine']}. The weights are a moving average, kept at the best reading of the validation tunes "
+        f"{trained['machine']}. The weights are {kind} at the best reading of the validation tunes "
         f"(step {trained['steps']:,}). Official RWKV-7 initialisation, AdamW groups and L2Wrap; a document is one whole "
         f"tune from a fresh state; tunes are transposed on the fly to keys that keep the notation simple."
     )

@@ -27,7 +27,7 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str) -> Non
         best = min(rows, key=lambda row: float(row["valid"]))
         place = (int(best["tokens"]) / 1e6, float(best["valid"]))
         axes.plot(*place, "o", color=LINES[1][2], markersize=5)
-        axes.annotate(f"{place[1]:.3f}", place, (0, -14), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(f"{place[1]:.3f}", place, (0, -14), textcoords="offset points", ha="right", fontsize=9)
         axes.set(xlabel="characters read (millions)", ylabel="bits per character", title=title)
         axes.set_xlim(0, 1.02 * read[-1])
         above = axes.twiny()
