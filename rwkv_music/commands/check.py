@@ -29,11 +29,11 @@ def _check(name: str, quiet: bool) -> bool:
     try:
         scores = read_tunebook(text)
     except NotationError as error:
-        print(f"rwkv-music: {_spot(name, error.place)}: {error.message}", file=sys.stderr)
+        print(f"rwkv-music: {spot(name, error.place)}: {error.message}", file=sys.stderr)
         return True
     faults = [fault for score in scores for fault in check_bars(score)]
     for fault in faults:
-        print(f"{_spot(name, fault.place)}: {fault.message} ({_amount(fault)})")
+        print(f"{spot(name, fault.place)}: {fault.message} ({_amount(fault)})")
     if not quiet:
         _tell(name, [warning for score in scores for warning in score.warnings])
         bars = sum(1 for score in scores for _bar in score.bars())
@@ -43,10 +43,11 @@ def _check(name: str, quiet: bool) -> bool:
 
 def _tell(name: str, warnings: list[NotationWarning]) -> None:
     for warning in warnings:
-        print(f"{_spot(name, warning.place)}: warning: {warning.message}", file=sys.stderr)
+        print(f"{spot(name, warning.place)}: warning: {warning.message}", file=sys.stderr)
 
 
-def _spot(name: str, place: Place | None) -> str:
+def spot(name: str, place: Place | None) -> str:
+    """A place in a file as editors and compilers write it."""
     return f"{name}:{place.line}:{place.column}" if place else name
 
 

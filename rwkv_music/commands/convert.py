@@ -5,12 +5,17 @@ import sys
 from pathlib import Path
 
 from rwkv_music.commands.arguments import number
+from rwkv_music.commands.check import spot
 from rwkv_music.errors import UsageError, UserError
 from rwkv_music.files import read_text, refuse_overwriting
 from rwkv_music.making import find_making
 from rwkv_music.render.save import SUFFIXES, save_score
 from rwkv_music.tunebook import pick_tune
 from rwkv_music_tokenizers.abc_reader import read_abc
+from rwkv_music_tokenizers.errors import NotationError
+
+# Far beyond any tune, and played, engraved and written within seconds.
+MOST_EVENTS = 20_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +40,14 @@ def run(args: argparse.Namespace) -> int:
         refuse_overwriting([args.target])
     text = read_text(None if args.source == "-" else Path(args.source))
     tune, remark = pick_tune(text, args.tune, args.source)
-    score = read_abc(tune)
+    try:
+        score = read_abc(tune)
+    except NotationError as error:
+        name = f"{args.source}, tune {args.tune}" if args.tune else args.source
+        raise UserError(f"{spot(name, error.place)}: {error.message}") from None
+    events = sum(len(bar.events) for bar in score.bars())
+    if events > MOST_EVENTS:
+        raise UserError(f"{args.source} holds {events:,} notes and rests; at most {MOST_EVENTS:,} can be converted")
     making = find_making(tune.encode())
     remarks = [making.line()] if making else []
     save_score(score, args.target, soundfont=args.soundfont, accompaniment=not args.no_chords, remarks=remarks)

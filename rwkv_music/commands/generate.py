@@ -13,7 +13,7 @@ from rwkv_music.commands.progress import Interrupt, Progress, tell
 from rwkv_music.commands.request import Request, read_request
 from rwkv_music.compose import Piece
 from rwkv_music.engine import DTYPES, Engine
-from rwkv_music.errors import UserError
+from rwkv_music.errors import UsageError, UserError
 from rwkv_music.library import DEFAULT_MODEL
 from rwkv_music.making import Making, Run
 from rwkv_music.snapshots import load_snapshot, save_snapshot
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _start(request: Request, args: argparse.Namespace) -> Piece:
     """The piece that every take goes on from."""
-    engine = Engine.open(request.model, device=args.device, dtype=args.dtype)
+    engine = Engine.open(request.model, device=usable_device(args.device), dtype=args.dtype)
     if request.model_hash and request.model_hash != engine.hash:
         raise UserError(
             f"{args.like} was made by {request.model} with the weights {request.model_hash[:12]}, "
@@ -118,6 +118,16 @@ def _start(request: Request, args: argparse.Namespace) -> Piece:
         return Piece.begin(engine, request.opening, request.runs[0].options)
     snapshot = load_snapshot(args.state, spec=engine.spec, model_hash=engine.hash)
     return Piece.resume(engine, snapshot)
+
+
+def usable_device(name: str) -> str:
+    """The device's name. Raises UserError when there is no such device here."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise UsageError(f"--device must be cpu, cuda or cuda:N, not {name!r}")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: there is no such CUDA device here; leave --device out to use the processor")
+    return name
 
 
 def _grow(piece: Piece, runs: tuple[Run, ...], progress: Progress, interrupt: Interrupt) -> None:

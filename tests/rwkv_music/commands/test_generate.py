@@ -9,11 +9,9 @@ import sys
 import pytest
 
 from rwkv_music.cli import main
-from rwkv_music.engine import Engine
 from rwkv_music.making import read_making
 
 TUNE = "X:1\nT:A Tune\nC:Trad.\nR:reel\nM:4/4\nL:1/8\nK:G\nGABc dedB|cBAG A4|\n"
-SCRIPT = "GABc d4|edBA G4|c2BA BGAF|G8|"
 
 
 @pytest.fixture
@@ -22,27 +20,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "song.abc").write_text(TUNE)
     return tmp_path
-
-
-@pytest.fixture
-def engine(scripted, monkeypatch):
-    """`engine(text)` puts an engine that writes that text in the place of every model."""
-
-    def put(script: str = SCRIPT, on_advance=lambda count: None):
-        writer = scripted(script)
-        writer.device, writer.dtype, writer.config = "cpu", "torch.float32", None
-        plain = writer.advance
-
-        def advance(ids, state=None, all_logits=False):
-            on_advance(state or 0)
-            return plain(ids, state)
-
-        writer.advance = advance
-        monkeypatch.setattr(Engine, "open", lambda *given, **named: writer)
-        monkeypatch.setattr("rwkv_music.commands.request.find_model", lambda name: type("Files", (), {"config": None}))
-        return writer
-
-    return put
 
 
 def generate(*words: str) -> int:

@@ -74,7 +74,17 @@ def test_three_hundred_mutations_are_read_or_refused(tmp_path, capsys):
         path.write_bytes(mutated(dice))
         survives(["check", str(path)], capsys)
         survives(["convert", "--force", str(path), str(out.with_suffix((".mid", ".abc", ".json")[number % 3]))], capsys)
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_hundred_mutations_as_prompts_are_continued_or_refused(tmp_path, capsys, engine):
+    engine()
+    dice = random.Random(8)
+    path = tmp_path / "tune.abc"
+    for _ in range(100):
+        path.write_bytes(mutated(dice).replace(b"V:", b"Z:"))
+        survives(["generate", "--force", "-p", str(path), "--bars", "2", "-o", str(tmp_path / "t.abc")], capsys)
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize(
