@@ -71,10 +71,11 @@ class Piece:
     @classmethod
     def begin(cls, engine: Engine, opening: Opening, options: SamplingOptions) -> "Piece":
         """The piece that an opening begins. Raises UserError when the model is none of ABC."""
-        if engine.spec.vocabulary != TOKENIZER.vocabulary_size:
+        speaks = engine.config.tokenizer if engine.config else TOKENIZER.name
+        if engine.spec.vocabulary != TOKENIZER.vocabulary_size or speaks != TOKENIZER.name:
             raise UserError(
-                f"this model has {engine.spec.vocabulary} tokens, a model of ABC has {TOKENIZER.vocabulary_size}; "
-                "models of MIDI cannot be used yet"
+                f"this model has {engine.spec.vocabulary} tokens of '{speaks}', a model of ABC has "
+                f"{TOKENIZER.vocabulary_size} of '{TOKENIZER.name}'; models of MIDI cannot be used yet"
             )
         tokens = (TOKENIZER.bos, *TOKENIZER.encode(opening.heard))
         logits, state = engine.advance(tokens)

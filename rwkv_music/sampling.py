@@ -1,7 +1,8 @@
 """Choosing the next token: options, filters on logits, and a sampler that owns its generator.
 
 Order: top-k, top-p and min-p cut on the model's own probabilities, each on what the one before left over; the
-temperature then reshapes the survivors: a higher temperature never lets a token in that a cut keeps out. The filters work in float64 and leave what they are given alone.
+temperature then reshapes the survivors: a higher temperature never lets a token in that a cut keeps out. The filters
+work in float64 and leave what they are given alone.
 """
 
 import math

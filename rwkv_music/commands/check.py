@@ -12,6 +12,7 @@ from rwkv_music_tokenizers.errors import NotationError, NotationWarning, Place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="ABC file or tunebook; - reads standard input")
     parser.add_argument("-q", "--quiet", action="store_true", help="tell only the bars, no warnings and no count")
 

@@ -19,6 +19,7 @@ MOST_EVENTS = 20_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
     parser.add_argument("source", metavar="IN", help="ABC file or tunebook; - reads standard input")
     parser.add_argument("target", metavar="OUT", type=Path, help=f"file to write: {', '.join(SUFFIXES)}")
     parser.add_argument(

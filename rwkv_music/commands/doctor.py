@@ -33,6 +33,7 @@ PACKAGES = [
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
     parser.add_argument("--soundfont", type=Path, metavar="FILE", help="look whether this soundfont can be used")
 
 

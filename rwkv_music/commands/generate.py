@@ -27,6 +27,7 @@ MOST_TOKENS = 10_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
     begin = parser.add_argument_group("what to begin with")
     begin.add_argument("-p", "--prompt", metavar="FILE|-|ABC", help="ABC file, standard input, or ABC itself")
     begin.add_argument(
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=".abc .mid .wav .svg .musicxml .json, or - for the ABC on standard output; repeat for more (default: ABC and MIDI beside the prompt)",
+        help=".abc .mid .wav .svg .musicxml .json, - for standard output (default: ABC and MIDI by the prompt)",
     )
     out.add_argument(
         "-n",

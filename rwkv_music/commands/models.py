@@ -7,6 +7,7 @@ from rwkv_music.library import DEFAULT_MODEL, embedded_models, find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
     verbs = parser.add_subparsers(dest="what", required=True, metavar="list|show")
     verbs.add_parser("list", help="name the embedded models")
     show = verbs.add_parser("show", help="tell what a model's config and card say")

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -53,7 +53,7 @@ class Progress:
 
 
 class Interrupt:
-    """While it is entered, the first Ctrl-C only asks to stop, so that what was made is kept; the second ends it all."""
+    """Inside it the first Ctrl-C only asks to stop, so that what was made is kept; the second ends it all."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -67,9 +67,7 @@ class Interrupt:
             self._before = signal.signal(signal.SIGINT, self._hear)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._before)
 

@@ -1,4 +1,4 @@
-"""What a command line of `generate` asks for, everything filled in: the prompt, the model, and the runs of each take."""
+"""What a command line of `generate` asks for, everything filled in: prompt, model, and the runs of each take."""
 
 import argparse
 import re
@@ -63,6 +63,8 @@ class Request:
 
 def read_request(args: argparse.Namespace) -> Request:
     """What the arguments ask for. Raises UserError, UsageError for options that exclude each other, or OSError."""
+    if args.tune is not None and args.prompt is None:
+        raise UsageError("--tune chooses from a --prompt, and there is none")
     if args.state:
         if args.like or args.prompt is not None or _header(args) != Header():
             raise UsageError("--state goes on with its own tune: leave --prompt, --like and the header options out")

@@ -19,6 +19,7 @@ class ScriptedEngine:
         self.sure = sure
         self.spec = SimpleNamespace(vocabulary=128)
         self.hash = "0" * 64
+        self.config = None
         self.heard: list[int] = []
 
     def advance(self, ids, state=None, all_logits=False):

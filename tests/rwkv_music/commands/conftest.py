@@ -11,7 +11,7 @@ def engine(scripted, monkeypatch):
 
     def put(script: str = "GABc d4|edBA G4|c2BA BGAF|G8|", on_advance=lambda count: None):
         writer = scripted(script)
-        writer.device, writer.dtype, writer.config = "cpu", "torch.float32", None
+        writer.device, writer.dtype = "cpu", "torch.float32"
         plain = writer.advance
 
         def advance(ids, state=None, all_logits=False):
