@@ -26,7 +26,9 @@ def test_both_formats_hold_the_same_tensors(tensors, tmp_path):
         assert all(torch.equal(read[key], tensors[key]) for key in tensors)
 
 
-@pytest.mark.parametrize("wrap", [lambda t: {"state_dict": t}, lambda t: {f"_forward_module.{k}": v for k, v in t.items()}])
+@pytest.mark.parametrize(
+    "wrap", [lambda t: {"state_dict": t}, lambda t: {f"_forward_module.{k}": v for k, v in t.items()}]
+)
 def test_wrapped_and_prefixed_dictionaries_are_opened(tensors, tmp_path, wrap):
     torch.save(wrap(tensors), tmp_path / "wrapped.pth")
     assert load_weights(tmp_path / "wrapped.pth").keys() == tensors.keys()
