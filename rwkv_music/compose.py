@@ -24,6 +24,7 @@ NEWLINE = ord("\n")
 NEVER = [token for token in range(128) if token not in (TOKENIZER.eos, NEWLINE) and not chr(token).isprintable()]
 # Signs that would change the note before them.
 TO_NOTE_BEFORE = [ord(sign) for sign in "0123456789/',<>-"]
+SECTION_ENDS = [ord("|"), ord("]")]
 # How far, in bars, a tune may fall short of the bars asked for: a bar with an upbeat has its complement elsewhere.
 SLACK = Fraction(24, 100)
 
@@ -59,6 +60,8 @@ class Piece:
         self.bars = Fraction(0)
         # The last bar line is a place to stop at: not one after an upbeat.
         self._settled = True
+        # The line being written follows another one, with no music in between.
+        self._line_again = False
         self._tokens = list(memory.tokens[:prompt_length])
         self._state = memory.state
         self._logits = memory.logits
@@ -170,6 +173,7 @@ class Piece:
         """Note a new token, and measure the bar that it ends."""
         self._tokens.append(token)
         character = chr(token)
+        self._line_again = self._line_again and character in "|:]"
         if character not in "|:]":
             self._watch.feed(character)
             return
@@ -181,6 +185,8 @@ class Piece:
             self.bars += (before.position - self._position) / full
             self._position = Fraction(0)
             self._settled = before.position > full / 2 or self._tokens[-2] == ord(":")
+        elif before.at_bar_line and chr(self._tokens[-2]) in "\n ":
+            self._line_again = True
         elif before.at_bar_line:
             # "||" and "|]" end a section, however short its last bar.
             self._settled = self._settled or character != ":"
@@ -193,6 +199,9 @@ class Piece:
             logits[TOKENIZER.eos] = -np.inf
         if self._tokens[-1] == NEWLINE:
             logits[NEWLINE] = -np.inf
+        if self._line_again:
+            # "|:" may follow another line, the end of a section that holds nothing may not.
+            logits[SECTION_ENDS] = -np.inf
         if self.opening.inside and not TOKENIZER.decode(self._tokens[self.prompt_length :][:8]).strip():
             logits[TO_NOTE_BEFORE] = -np.inf
         return logits

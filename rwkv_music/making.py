@@ -122,6 +122,7 @@ def _making(plain: dict[str, Any]) -> Making:
     runs = tuple(Run.from_plain(run) for run in plain["runs"])
     making = Making(**{**{field.name: plain[field.name] for field in fields(Making)}, "runs": runs})
     texts = (making.version, making.model, making.hash, making.device, making.dtype, making.prompt)
-    if not runs or not all(isinstance(text, str) for text in texts):
-        raise ValueError("a making holds texts and at least one run")
+    threads = isinstance(making.threads, int) and 0 < making.threads <= 1024
+    if not runs or not threads or not all(isinstance(text, str) for text in texts):
+        raise ValueError("a making holds texts, a number of threads and at least one run")
     return making

@@ -16,12 +16,16 @@ from rwkv_music.engine import DTYPES, Engine
 from rwkv_music.errors import UsageError, UserError
 from rwkv_music.library import DEFAULT_MODEL
 from rwkv_music.making import Making, Run
+from rwkv_music.model.spec import Spec
 from rwkv_music.snapshots import load_snapshot, save_snapshot
 from rwkv_music_kernels.contract import KernelError
 
 USER_ERRORS = (CheckpointError, KernelError)
 EXIT_INTERRUPTED = 130
 MOST_TAKES = 1000
+MOST_THREADS = 1024
+# Layers times the square of the width: about a twelfth of the parameters.
+SMALL = 2_000_000
 MOST_BARS = 10_000
 MOST_TOKENS = 10_000_000
 
@@ -84,6 +88,7 @@ def _add_drawing(how: argparse._ArgumentGroup) -> None:
         "--seed", type=int, metavar="S", help="the same seed makes the same tune (default: drawn, and told)"
     )
     how.add_argument("-m", "--model", help=f"embedded model, model folder or weights file (default: {DEFAULT_MODEL})")
+    how.add_argument("--threads", type=number(1, MOST_THREADS), metavar="N", help="threads to compute with")
     how.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
     how.add_argument("--dtype", default="float32", choices=DTYPES, help="number type of the weights (default: float32)")
 
@@ -110,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
 def _start(request: Request, args: argparse.Namespace) -> Piece:
     """The piece that every take goes on from."""
     engine = Engine.open(request.model, device=usable_device(args.device), dtype=args.dtype)
+    torch.set_num_threads(args.threads or request.threads or usual_threads(engine.spec))
     if request.model_hash and request.model_hash != engine.hash:
         raise UserError(
             f"{args.like} was made by {request.model} with the weights {request.model_hash[:12]}, "
@@ -119,6 +125,11 @@ def _start(request: Request, args: argparse.Namespace) -> Piece:
         return Piece.begin(engine, request.opening, request.runs[0].options)
     snapshot = load_snapshot(args.state, spec=engine.spec, model_hash=engine.hash)
     return Piece.resume(engine, snapshot)
+
+
+def usual_threads(spec: Spec) -> int:
+    """Threads to compute with: a small model's tokens take less time than it takes to wake another one."""
+    return 1 if spec.layers * spec.width**2 < SMALL else torch.get_num_threads()
 
 
 def usable_device(name: str) -> str:

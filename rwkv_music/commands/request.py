@@ -52,6 +52,8 @@ class Request:
     stem: str
     folder: Path
     remark: str = ""
+    # Threads to compute with; 0 leaves the choice to the size of the model.
+    threads: int = 0
 
     def take(self, number: int) -> tuple[Run, ...]:
         """The runs of take `number`, counted from 0: each take has the next seed."""
@@ -97,7 +99,7 @@ def _repeating(args: argparse.Namespace) -> Request:
         runs = (Run(runs[-1].options, *_limits(args)),)
     pinned = "" if args.model else making.hash
     model = args.model or making.model
-    return Request(model, pinned, runs, prompt.opening, prompt.stem, prompt.folder, prompt.remark)
+    return Request(model, pinned, runs, prompt.opening, prompt.stem, prompt.folder, prompt.remark, making.threads)
 
 
 def _options(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingOptions:

@@ -17,7 +17,7 @@ class ScriptedEngine:
     def __init__(self, script: str, sure: float = 60.0):
         self.script = script
         self.sure = sure
-        self.spec = SimpleNamespace(vocabulary=128)
+        self.spec = SimpleNamespace(vocabulary=128, layers=1, width=64)
         self.hash = "0" * 64
         self.config = None
         self.heard: list[int] = []

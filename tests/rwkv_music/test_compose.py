@@ -107,6 +107,13 @@ def test_no_empty_line_and_no_unprintable_sign_is_written(scripted):
     assert bytes(piece.memory.tokens[-6:]) == b"\nzzzAB"
 
 
+def test_no_section_without_music_is_written(scripted):
+    piece = composed(scripted("||AB"), "GABc d4:|", max_tokens=4)
+    assert bytes(piece.memory.tokens[-4:]) == b"|zAB"
+    piece = composed(scripted("|:AB||"), "GABc d4:|", max_tokens=6)
+    assert bytes(piece.memory.tokens[-6:]) == b"|:AB||"
+
+
 def test_an_ended_piece_goes_on_only_for_more_bars(scripted):
     piece = composed(scripted("GABc dedB|G8|]\n"), "")
     assert list(piece.grow(Run(OPTIONS, None, 10))) == []
