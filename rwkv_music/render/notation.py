@@ -5,38 +5,39 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from music21 import bar as barlines
-from music21 import base, expressions, instrument, metadata, note, pitch, spanner, stream
+from music21 import base, expressions, instrument, metadata, note, pitch, stream
 from music21.stream.enums import ShowNumber
 
 from rwkv_music.render import marks, symbols
 from rwkv_music.render.errors import RenderError
+from rwkv_music.render.spans import MOST_SLURS, Ending, Slur, Spans
 from rwkv_music.render.values import TupletPlace, beams, tuplet_places, values
 from rwkv_music_tokenizers.clefs import Staff, properties, read_staff
 from rwkv_music_tokenizers.keys import SHARPS_IN_ORDER, Key, Pitch
 from rwkv_music_tokenizers.measures import Measure, measures
 from rwkv_music_tokenizers.repeats import sections
-from rwkv_music_tokenizers.score import Bar, Event, Item, Meter, Part, Remark, Score, Tempo
+from rwkv_music_tokenizers.score import Bar, Event, Item, Meter, Remark, Score, Tempo
 from rwkv_music_tokenizers.unfold import first_staffs, signs_of
 
 # Notes, rests, grace notes and bars that a sheet may have.
-MAX_SIGNS = 30_000
+MAX_SIGNS = 10_000
+NOTE_ID = "note-"
 
 
-def to_stream(score: Score, remarks: Sequence[str] = ()) -> stream.Score:
+def to_stream(score: Score, remarks: Sequence[str] = ()) -> tuple[stream.Score, Spans]:
     """The score as a music21 stream, notated throughout: music21 need not (and should not) guess anything.
 
-    Raises RenderError for more than MAX_SIGNS notes, rests and bars.
+    Its slurs and endings come apart from it, for `add_spans`. Raises RenderError for more than MAX_SIGNS notes, rests and bars.
     """
     signs = sum(1 + _signs(bar) for bar in score.bars())
     if signs > MAX_SIGNS:
         raise RenderError(f"the piece has {signs} notes, rests and bars; a sheet may have {MAX_SIGNS}")
     sheet = stream.Score(id="score")
     sheet.metadata = _metadata(score, remarks)
-    for number, (part, staff, bars) in enumerate(
-        zip(score.parts, first_staffs(score), measures(score), strict=True), 1
-    ):
-        sheet.insert(0, _PartWriter(score, part, staff).write(f"P{number}", bars))
-    return sheet
+    spans = Spans()
+    for number, (staff, bars) in enumerate(zip(first_staffs(score), measures(score), strict=True)):
+        sheet.insert(0, _PartWriter(score, number, staff, spans).write(bars))
+    return sheet, spans
 
 
 def _signs(bar: Bar) -> int:
@@ -57,14 +58,16 @@ class _Layer:
 
     # Notes that wait to be tied to the next one of their pitch.
     tied: dict[Pitch, note.Note] = field(default_factory=dict)
-    # The first notes of open slurs.
-    slurs: list[note.GeneralNote] = field(default_factory=list)
+    # Open slurs: the id of the first note, and the slur's number.
+    slurs: list[tuple[str, int]] = field(default_factory=list)
 
 
 class _PartWriter:
-    def __init__(self, score: Score, part: Part, staff: Staff):
+    def __init__(self, score: Score, number: int, staff: Staff, spans: Spans):
         self.score = score
-        self.part = part
+        self.number = number
+        self.part = score.parts[number]
+        self.spans = spans
         self.staff = staff
         self.key = score.key
         self.made = stream.Part()
@@ -73,11 +76,13 @@ class _PartWriter:
         self.printed: dict[tuple[str, int], int] = {}
         # The layer being written has a single event in this bar.
         self.alone = False
+        # How many notes slurs begin or end with.
+        self.ids = 0
         # Verse -> its last syllable is joined to the next.
         self.joined: dict[int, bool] = {}
 
-    def write(self, name: str, bars: Sequence[Measure]) -> stream.Part:
-        self._name(name)
+    def write(self, bars: Sequence[Measure]) -> stream.Part:
+        self._name(f"P{self.number + 1}")
         written: list[stream.Measure] = []
         number = 0
         for count, (bar, measure) in enumerate(zip(self.part.bars, bars, strict=True)):
@@ -90,9 +95,12 @@ class _PartWriter:
                 made.leftBarline = barlines.Repeat(direction="start")
             self._fill(made, bar, first=count == 0)
             made.rightBarline = marks.written_barline(bar.close) if bar.close else None
-            self.made.insert(measure.onset, made)
             written.append(made)
-        self._bracket(written)
+        # All at once: music21 looks through the whole part at every insertion.
+        self.made.append(written)
+        for section in sections(signs_of(self.part), 0, len(written)):
+            for passes, first, end in section.endings:
+                self.spans.endings.append(Ending(self.number, passes, first, end))
         return self.made
 
     def _name(self, name: str) -> None:
@@ -107,12 +115,6 @@ class _PartWriter:
         player.instrumentName = self.made.partName or "Melody"
         player.midiProgram = self.part.program or 0
         self.made.insert(0, player)
-
-    def _bracket(self, written: Sequence[stream.Measure]) -> None:
-        for section in sections(signs_of(self.part), 0, len(written)):
-            for numbers, first, end in section.endings:
-                text = ", ".join(map(str, numbers))
-                self.made.insert(0, spanner.RepeatBracket(list(written[first:end]), number=text))
 
     def _fill(self, made: stream.Measure, bar: Bar, first: bool) -> None:
         if first:
@@ -251,6 +253,18 @@ class _PartWriter:
                 self.joined[verse] = syllable.joined
 
     def _slur(self, event: Event, layer: _Layer, written: Sequence[note.GeneralNote]) -> None:
+        """Close and open slurs; more than MOST_SLURS open at a time cannot be told apart and are left out."""
         for _close in range(min(event.slurs_close, len(layer.slurs))):
-            self.made.insert(0, spanner.Slur(layer.slurs.pop(), written[-1]))
-        layer.slurs += [written[0]] * event.slurs_open
+            start, number = layer.slurs.pop()
+            self.spans.slurs.append(Slur(start, self._id(written[-1]), number))
+        used = {number for other in self.layers.values() for _start, number in other.slurs}
+        free = [number for number in range(1, MOST_SLURS + 1) if number not in used]
+        layer.slurs += [(self._id(written[0]), number) for number in free[: event.slurs_open]]
+
+    def _id(self, written: note.GeneralNote) -> str:
+        """A name by which the note is found again in the MusicXML."""
+        first = symbols.tones(written)[0]
+        if not str(first.id).startswith(NOTE_ID):
+            self.ids += 1
+            first.id = f"{NOTE_ID}{self.number + 1}-{self.ids}"
+        return str(first.id)

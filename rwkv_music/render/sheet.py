@@ -13,6 +13,7 @@ from music21.musicxml.m21ToXml import ScoreExporter
 from rwkv_music.render.errors import RenderError
 from rwkv_music.render.notation import to_stream
 from rwkv_music.render.options import RenderOptions
+from rwkv_music.render.spans import add_spans
 from rwkv_music_tokenizers.score import Score
 
 ENGRAVER = "rwkv_music.render.engrave"
@@ -35,10 +36,12 @@ def musicxml(score: Score, *, remarks: Sequence[str] = ()) -> str:
     """
     if not any(True for _bar in score.bars()):
         raise RenderError("there is no music to write on a sheet")
+    written, spans = to_stream(score, remarks)
     try:
-        root = ScoreExporter(to_stream(score, remarks), makeNotation=False).parse()
+        root = ScoreExporter(written, makeNotation=False).parse()
     except Music21Exception as error:
         raise RenderError(f"this music cannot be written as MusicXML ({error})") from error
+    add_spans(root, spans)
     _tidy(root)
     ElementTree.indent(root)
     return DOCTYPE + _FORBIDDEN.sub("", ElementTree.tostring(root, encoding="unicode")) + "\n"
