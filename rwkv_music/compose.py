@@ -24,7 +24,7 @@ NEWLINE = ord("\n")
 NEVER = [token for token in range(128) if token not in (TOKENIZER.eos, NEWLINE) and not chr(token).isprintable()]
 # Signs that would change the note before them.
 TO_NOTE_BEFORE = [ord(sign) for sign in "0123456789/',<>-"]
-SECTION_ENDS = [ord("|"), ord("]")]
+BAR, BRACKET = ord("|"), ord("]")
 # How far, in bars, a tune may fall short of the bars asked for: a bar with an upbeat has its complement elsewhere.
 SLACK = Fraction(24, 100)
 
@@ -197,11 +197,14 @@ class Piece:
         logits[NEVER] = -np.inf
         if not may_end:
             logits[TOKENIZER.eos] = -np.inf
+            if self._tokens[-1] == BAR:
+                # "|]" ends a tune.
+                logits[BRACKET] = -np.inf
         if self._tokens[-1] == NEWLINE:
             logits[NEWLINE] = -np.inf
         if self._line_again:
             # "|:" may follow another line, the end of a section that holds nothing may not.
-            logits[SECTION_ENDS] = -np.inf
+            logits[[BAR, BRACKET]] = -np.inf
         if self.opening.inside and not TOKENIZER.decode(self._tokens[self.prompt_length :][:8]).strip():
             logits[TO_NOTE_BEFORE] = -np.inf
         return logits

@@ -114,6 +114,11 @@ def test_no_section_without_music_is_written(scripted):
     assert bytes(piece.memory.tokens[-6:]) == b"|:AB||"
 
 
+def test_a_tune_that_has_to_go_on_gets_no_final_line(scripted):
+    assert "|]" not in composed(scripted("c8|d8|]\ne8|"), "", bars=5, max_tokens=20).written
+    assert "[CE]" in composed(scripted("[CE]8|d8|"), "", bars=1).written
+
+
 def test_an_ended_piece_goes_on_only_for_more_bars(scripted):
     piece = composed(scripted("GABc dedB|G8|]\n"), "")
     assert list(piece.grow(Run(OPTIONS, None, 10))) == []
