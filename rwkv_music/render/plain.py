@@ -53,13 +53,19 @@ def to_plain(value: Any) -> Any:
         return [to_plain(one) for one in value]
     if not is_dataclass(value):
         return value
-    kind = {"kind": NAMES[type(value)]} if type(value) in NAMES else {}
-    kept = {one.name: getattr(value, one.name) for one in fields(value) if one.compare}
-    return kind | {name: to_plain(content) for name, content in kept.items() if content != _default(type(value), name)}
+    made = type(value)
+    plain = {"kind": NAMES[made]} if made in NAMES else {}
+    for name, default in _defaults(made):
+        content = getattr(value, name)
+        if content != default:
+            plain[name] = to_plain(content)
+    return plain
 
 
-def _default(made: type, name: str) -> Any:
-    return next(one.default for one in fields(made) if one.name == name)
+@lru_cache
+def _defaults(made: type) -> tuple[tuple[str, Any], ...]:
+    """(name, default) of the fields that are kept."""
+    return tuple((one.name, one.default) for one in fields(made) if one.compare)
 
 
 def _read(value: Any, wanted: Any, place: str) -> Any:
