@@ -1,0 +1,74 @@
+"""Files: every old encoding is read, and nothing is half written or overwritten unasked."""
+
+import io
+import sys
+
+import pytest
+
+from rwkv_music.files import FileError, fresh_paths, read_text, refuse_overwriting, write_whole
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_text_is_read_in_every_encoding_that_tunebooks_use(tmp_path, encoding):
+    path = tmp_path / "tune.abc"
+    path.write_bytes("T:Ré\nK:G\n".encode(encoding))
+    assert read_text(path) == "T:Ré\nK:G\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_every_line_end_is_a_newline(tmp_path, end):
+    path = tmp_path / "tune.abc"
+    path.write_bytes(b"X:1" + end + b"K:G" + end)
+    assert read_text(path) == "X:1\nK:G\n"
+
+
+@pytest.mark.parametrize("content", [b"MThd\0\0\0\6", b"\xff\xfe\x00", "T:Ré".encode("utf-32")])
+def test_what_is_no_text_is_refused(tmp_path, content):
+    path = tmp_path / "tune.abc"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="tune.abc: not a text file"):
+        read_text(path)
+
+
+def test_text_has_a_limit(tmp_path):
+    path = tmp_path / "tune.abc"
+    path.write_bytes(b"A" * (1 << 20))
+    assert len(read_text(path)) == 1 << 20
+    path.write_bytes(b"A" * ((1 << 20) + 1))
+    with pytest.raises(FileError, match="more than 1 MiB"):
+        read_text(path)
+
+
+def test_standard_input_is_read_like_a_file(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"X:1\r\nK:G\r\n")))
+    assert read_text(None) == "X:1\nK:G\n"
+
+
+def test_a_file_is_written_whole_and_replaces_the_old_one(tmp_path):
+    path = tmp_path / "t.abc"
+    for content in (b"one", b"two"):
+        write_whole(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
+    (tmp_path / "t.abc").mkdir()
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "t.abc", b"one")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.abc"]
+
+
+def test_fresh_names_are_free_in_every_format(tmp_path):
+    (tmp_path / "tune-1.mid").touch()
+    (tmp_path / "tune-3.abc").touch()
+    assert [path.name for path in fresh_paths(tmp_path, "tune", [".abc", ".mid"])] == ["tune-2.abc", "tune-2.mid"]
+
+
+def test_what_exists_is_not_overwritten(tmp_path):
+    refuse_overwriting([tmp_path / "t.abc"])
+    (tmp_path / "t.abc").touch()
+    with pytest.raises(FileError, match="exists; --force"):
+        refuse_overwriting([tmp_path / "t.abc"])
+    with pytest.raises(FileError, match="there is no folder"):
+        refuse_overwriting([tmp_path / "nowhere" / "t.abc"])
