@@ -1,5 +1,6 @@
 """Engines for tests: one that writes what it is told, and a tiny real one."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -39,7 +40,10 @@ def scripted():
     return ScriptedEngine
 
 
-@pytest.fixture(scope="session")
-def tiny_engine(tiny_model) -> Engine:
-    """A random RWKV-7 of two layers."""
-    return Engine.open(tiny_model)
+@pytest.fixture(scope="module")
+def tiny_engine(tiny_model) -> Iterator[Engine]:
+    """A random RWKV-7 of two layers, on one thread: waking a second one would take longer than its tokens."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Engine.open(tiny_model)
+    torch.set_num_threads(threads)
