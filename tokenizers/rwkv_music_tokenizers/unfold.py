@@ -12,7 +12,7 @@ from rwkv_music_tokenizers.score import Bar, Barline, Event, Item, Meter, Part, 
 from rwkv_music_tokenizers.timeline import timeline
 
 # Notes, rests and changes that all voices may have together once unfolded.
-MAX_ITEMS = 300_000
+MAX_ITEMS = 60_000
 BOUNDARIES = ("double", "final", "heavy-start")
 JUMPS = ("dc", "ds", "dcalfine", "dcalcoda", "dsalfine", "dsalcoda", "fine", "segno", "coda", "tocoda")
 # Other names of the same jump words, letters only.
