@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from rwkv_music.hearing import SOUNDING
 from rwkv_music_tokenizers.abc_lexer import Token, lex
 
+# Bars that a section must have to be repeated.
+WORTH_REPEATING = 4
+
 
 def close_tune(text: str, start: int, *, complete: bool) -> str:
-    """A tune ready to be read: ABC that ends with a final bar line (":|" where a repeat is open) and a newline.
+    """A tune ready to be read: ABC that ends with a final bar line (":|" where a repeat of some length is open) and a newline.
 
     New music begins at offset `start`; all before it stays. Unless the last bar is `complete`, as the model meant it
     or full, what follows the last bar line goes.
@@ -29,25 +32,50 @@ def _with_final_line(text: str, start: int) -> str:
     tokens = lex(text)
     lines = [place for place, token in enumerate(tokens) if token.kind == "bar"]
     if _sounding(tokens[lines[-1] :] if lines else tokens):
-        return text.rstrip() + (":|" if _repeat_open([tokens[place] for place in lines]) else "|]") + "\n"
+        return _ended(text.rstrip(), tokens, start)
     if not lines:
         return text.rstrip() + "\n"
     # Of several lines with no music in between, only the first counts.
     while len(lines) > 1 and not _sounding(tokens[lines[-2] : lines[-1]]):
         lines.pop()
     last = tokens[lines[-1]]
-    ends = last.text.startswith(":") or _repeat_open([tokens[place] for place in lines[:-1]])
     kept = text[last.end : start] if last.end < start else ""
-    return (text[: last.start] + (":|" if ends else "|]") + kept).rstrip() + "\n"
+    if last.text.startswith(":"):
+        return (text[: last.start] + ":|" + kept).rstrip() + "\n"
+    return _ended(text[: last.start], tokens[: lines[-1]], start, kept)
+
+
+def _ended(text: str, tokens: Sequence[Token], start: int, kept: str = "") -> str:
+    """`text`, which `tokens` are cut from and no line ends yet, with its final line.
+
+    A repeat that the new music has begun is taken back where it would repeat but a few bars.
+    """
+    opening = _open_repeat(tokens)
+    if opening is None:
+        return (text + "|]" + kept).rstrip() + "\n"
+    opens = tokens[opening]
+    if opens.start < start or _bars(tokens[opening:]) >= WORTH_REPEATING:
+        return (text + ":|" + kept).rstrip() + "\n"
+    # What is left of "::" is the end of the repeat before; at the start of a line "|:" leaves nothing.
+    left = ":|" if opens.text.startswith(":") else "" if text[: opens.start].endswith("\n") else "|"
+    return (text[: opens.start] + left + text[opens.end :] + "|]" + kept).rstrip() + "\n"
 
 
 def _sounding(tokens: Sequence[Token]) -> list[Token]:
     return [token for token in tokens if token.kind in SOUNDING]
 
 
-def _repeat_open(lines: Sequence[Token]) -> bool:
-    """After these bar lines a repeat has begun that nothing has ended."""
-    is_open = False
-    for line in lines:
-        is_open = line.text.endswith(":") or (is_open and line.text == "|")
-    return is_open
+def _open_repeat(tokens: Sequence[Token]) -> int | None:
+    """The place of the line that began a repeat which nothing has ended."""
+    opening = None
+    for place, token in enumerate(tokens):
+        if token.kind == "bar":
+            opening = place if token.text.endswith(":") else opening if token.text == "|" else None
+    return opening
+
+
+def _bars(tokens: Sequence[Token]) -> int:
+    """Stretches of music between bar lines."""
+    lines = [place for place, token in enumerate(tokens) if token.kind == "bar"]
+    stretches = zip(lines, [*lines[1:], len(tokens)], strict=True)
+    return sum(bool(_sounding(tokens[begin:end])) for begin, end in stretches)

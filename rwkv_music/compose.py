@@ -20,12 +20,13 @@ from rwkv_music_tokenizers.abc_watch import Moment, Watch
 
 TOKENIZER = AbcTokenizer()
 NEWLINE = ord("\n")
+COLON = ord(":")
 # Whatever is no text of a tune.
 NEVER = [token for token in range(128) if token not in (TOKENIZER.eos, NEWLINE) and not chr(token).isprintable()]
 # Signs that would change the note before them.
 TO_NOTE_BEFORE = [ord(sign) for sign in "0123456789/',<>-"]
 BAR, BRACKET = ord("|"), ord("]")
-# How far, in bars, a tune may fall short of the bars asked for: a bar with an upbeat has its complement elsewhere.
+# How far, in bars, a tune whose section ends may fall short of the bars asked for: the complement of an upbeat.
 SLACK = Fraction(24, 100)
 
 
@@ -58,8 +59,13 @@ class Piece:
         self.ended = memory.ended
         # New music, in bars of its meter.
         self.bars = Fraction(0)
-        # The last bar line is a place to stop at: not one after an upbeat.
+        # Music of the last run alone.
+        self.bars_of_run = Fraction(0)
+        # The bars that the last run was to reach and did reach, from which the next one counts.
+        self._goal: Fraction | None = None
+        # The last bar line is a place to stop at, not one after an upbeat; and it ends a section.
         self._settled = True
+        self._section_ends = False
         # The line being written follows another one, with no music in between.
         self._line_again = False
         self._tokens = list(memory.tokens[:prompt_length])
@@ -88,6 +94,7 @@ class Piece:
         """The same piece once more, to be carried on in another way."""
         twin = Piece(self.engine, self.opening, self.memory, self.prompt_length, self.sampler.clone())
         twin.runs = self.runs
+        twin._goal = self._goal
         return twin
 
     @property
@@ -106,9 +113,10 @@ class Piece:
         least. `stop` is asked before every token. Raises SamplingError when the model's numbers overflow.
         """
         self.sampler = self.sampler.continued(run.options)
-        goal = None if run.bars is None else self.bars + run.bars
+        goal = None if run.bars is None else (self.bars if self._goal is None else self._goal) + run.bars
+        self._goal = None
         self.ended = self.ended and goal is None
-        begun = self.length
+        begun, bars_then = self.length, self.bars
         try:
             while not self.ended and not self._reached(goal) and self.length - begun < run.max_tokens and not stop():
                 token = self.sampler.choose(self._allowed(may_end=goal is None and self._reached(Fraction(1))))
@@ -119,6 +127,8 @@ class Piece:
                     yield chr(token)
         finally:
             finished = self.ended or self._reached(goal)
+            self._goal = goal if self._reached(goal) else None
+            self.bars_of_run = self.bars - bars_then
             self.runs = (*self.runs, run if finished else replace(run, max_tokens=self.length - begun))
 
     def snapshot(self, model: str) -> Snapshot:
@@ -126,6 +136,7 @@ class Piece:
         story = {
             **asdict(self.opening),
             "ended": self.ended,
+            "goal": None if self._goal is None else str(self._goal),
             "runs": [run.plain() for run in self.runs],
         }
         label = Label(
@@ -142,11 +153,14 @@ class Piece:
             if not all(isinstance(value, str) for value in (opening.prompt, opening.written, opening.heard)):
                 raise ValueError("the opening must be text")
             runs = tuple(Run.from_plain(run) for run in label.story["runs"])
-        except (ValueError, KeyError, TypeError) as error:
+            goal = label.story.get("goal")
+            goal = None if goal is None else Fraction(str(goal))
+        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise SnapshotError(f"the snapshot's story cannot be used: {error}") from None
         memory = Memory(snapshot.tokens, snapshot.state, snapshot.logits, label.story.get("ended") is True)
         piece = cls(engine, opening, memory, label.prompt_length, Sampler(label.options, label.draws))
         piece.runs = runs
+        piece._goal = goal
         return piece
 
     @property
@@ -167,7 +181,7 @@ class Piece:
         return whole and self.length > 0 and (self.ended or moment.left == 0)
 
     def _reached(self, goal: Fraction | None) -> bool:
-        return goal is not None and self._settled and self.bars + SLACK >= goal
+        return goal is not None and self._settled and self.bars + (SLACK if self._section_ends else 0) >= goal
 
     def _follow(self, token: int) -> None:
         """Note a new token, and measure the bar that it ends."""
@@ -184,11 +198,13 @@ class Piece:
             full = before.meter.bar or before.position or Fraction(1)
             self.bars += (before.position - self._position) / full
             self._position = Fraction(0)
-            self._settled = before.position > full / 2 or self._tokens[-2] == ord(":")
+            self._section_ends = self._tokens[-2] == ord(":")
+            self._settled = before.position > full / 2 or self._section_ends
         elif before.at_bar_line and chr(self._tokens[-2]) in "\n ":
             self._line_again = True
         elif before.at_bar_line:
             # "||" and "|]" end a section, however short its last bar.
+            self._section_ends = self._section_ends or character != ":"
             self._settled = self._settled or character != ":"
 
     def _allowed(self, may_end: bool) -> np.ndarray:
@@ -201,7 +217,8 @@ class Piece:
                 # "|]" ends a tune.
                 logits[BRACKET] = -np.inf
         if self._tokens[-1] == NEWLINE:
-            logits[NEWLINE] = -np.inf
+            # An empty line would end the tune, and a repeat sign begins with a bar line.
+            logits[[NEWLINE, COLON]] = -np.inf
         if self._line_again:
             # "|:" may follow another line, the end of a section that holds nothing may not.
             logits[[BAR, BRACKET]] = -np.inf

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 
 from rwkv_music.errors import UsageError, UserError
-from rwkv_music.hearing import SOUNDING, hear, unit_field
+from rwkv_music.hearing import SOUNDING, Hearing, hear, unit_field
 from rwkv_music.making import without_making
 from rwkv_music_tokenizers.abc_fields import default_unit, read_key, read_meter, read_unit
 from rwkv_music_tokenizers.abc_lexer import Token, lex
 
+# What a bar may hold, in quarters.
+SHORTEST_BAR, LONGEST_BAR = Fraction(1, 2), Fraction(32)
 PROMPT_LIMIT = 64 * 1024
 DEFAULT_KEY = "G"
 DEFAULT_METER = "4/4"
@@ -25,6 +28,8 @@ RHYTHM_METERS = {
 }
 # Kinds of token that may stand after the last of the music.
 TRAILING = frozenset({"newline", "space", "comment", "directive", "text", "field", "continuation", "linebreak"})
+# Kinds of token that a header is made of; any other begins the music.
+IN_HEADER = TRAILING - {"continuation", "linebreak"}
 # After these on the last line, music can only go on in a new line.
 LINE_ENDING = frozenset({"comment", "directive", "text", "field", "continuation"})
 
@@ -40,21 +45,34 @@ class Header:
     title: str = ""
 
     def __post_init__(self):
-        rules = {
-            "key": (read_key, "a key (D, Am, Edor, Amix, ...)"),
-            "meter": (read_meter, "a meter (4/4, 6/8, C|, ...)"),
-            "unit": (read_unit, "a unit note length (1/8, 1/16, ...)"),
-        }
         for field in fields(self):
             value = getattr(self, field.name)
             if len(value) > 200 or not all(character.isprintable() for character in value) or "%" in value:
                 raise UsageError(f"--{field.name} must be one short line without '%'")
-            reader, rule = rules.get(field.name, (None, ""))
-            if value and reader and reader(value) is None:
-                raise UsageError(f"--{field.name}: {value!r} is not {rule}")
+            fault = field_fault(LETTERS[field.name], value)
+            if fault:
+                raise UsageError(f"--{field.name}: {fault}")
 
 
 LETTERS = {"key": "K", "meter": "M", "rhythm": "R", "unit": "L", "title": "T"}
+
+
+def field_fault(letter: str, value: str) -> str:
+    """What is wrong with the value of a K:, M: or L: field; "" where nothing is."""
+    if not value.strip():
+        return ""
+    if letter == "K" and read_key(value) is None:
+        return f"{value!r} is not a key (D, Am, Edor, Amix, ...)"
+    if letter == "L" and read_unit(value) is None:
+        return f"{value!r} is not a unit note length (1/8, 1/16, ...)"
+    if letter != "M":
+        return ""
+    meter = read_meter(value)
+    if meter is None:
+        return f"{value!r} is not a meter (4/4, 6/8, C|, ...)"
+    if meter.bar is not None and not SHORTEST_BAR <= meter.bar <= LONGEST_BAR:
+        return f"a bar of {value!r} is shorter than 1/8 or longer than 32/4"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -74,17 +92,20 @@ class Opening:
 def open_tune(prompt: str, header: Header | None = None) -> Opening:
     """Make a prompt ready: one tune's ABC, perhaps only a header, perhaps only notes, perhaps nothing.
 
-    Raises UserError when it is too long, holds several voices, or says already what `header` says.
+    Raises UserError when it is too long, has a key, meter or unit that is none, holds several voices, or says already
+    what `header` says.
     """
     if len(prompt) > PROMPT_LIMIT:
         raise UserError(f"the prompt has {len(prompt):,} characters; at most {PROMPT_LIMIT:,} can be continued")
-    prompt = complete(without_making(prompt).strip("\n") + "\n", header or Header())
+    prompt = without_making(prompt)
+    refuse_faults(lex(prompt))
+    prompt = complete(prompt.strip("\n") + "\n", header or Header())
     tokens = lex(prompt)
     start = header_size(tokens)
     hearing = hear(prompt)
     body = [token for token in tokens[start:] if token.kind not in TRAILING or token.kind == "field"]
     if not any(token.kind in SOUNDING for token in body):
-        return Opening(prompt, prompt.rstrip() + "\n", hearing.text + "\n", inside=False)
+        return Opening(prompt, in_unit(prompt.rstrip() + "\n", hearing), hearing.text + "\n", inside=False)
     written, heard = prompt.rstrip(), hearing.text
     last = next(token for token in reversed(tokens) if token.kind not in TRAILING)
     if ends_section(tokens):
@@ -99,14 +120,44 @@ def open_tune(prompt: str, header: Header | None = None) -> Opening:
     return Opening(prompt, written, heard, inside=last.kind not in ("bar", "ending"))
 
 
+def refuse_faults(tokens: Sequence[Token]) -> None:
+    """Raises UserError where a key, meter or unit length is none."""
+    for token in tokens:
+        if token.kind in ("field", "inline"):
+            text = token.text.strip("[]")
+            fault = field_fault(text[0], text[2:].strip())
+            if fault:
+                raise UserError(f"{token.place}: {text[:2]} {fault}")
+
+
+def in_unit(text: str, hearing: Hearing) -> str:
+    """A tune without music yet, in the unit length it is heard in: its L: line says so."""
+    if hearing.unit == hearing.written_unit:
+        return text
+    field = unit_field(hearing.unit)
+    tokens = lex(text)
+    lines = [token for token in tokens[: header_size(tokens)] if token.text.startswith("L:")]
+    for token in reversed(lines):
+        text = text[: token.start] + field.strip("[]") + text[token.end :]
+    # Music may begin in a unit that the body, not the header, has set.
+    return text if hear(text).written_unit == hearing.unit else text + field
+
+
 def header_size(tokens: Sequence[Token]) -> int:
-    """How many tokens make up the header: through K:, or up to the first music where there is no K:."""
+    """How many tokens make up the header: through K:, or the lines before the music where no K: comes first."""
+    body = None
     for place, token in enumerate(tokens):
         if token.kind == "field" and token.text.startswith("K:"):
             return place + 1
+        if body is None and token.kind not in IN_HEADER:
+            body = place
         if token.kind in SOUNDING or token.kind == "bar":
-            return place
-    return len(tokens)
+            break
+    body = len(tokens) if body is None else body
+    # K: has a line of its own, so the body takes the space that it begins with.
+    while body < len(tokens) and body and tokens[body - 1].kind == "space":
+        body -= 1
+    return body
 
 
 def ends_section(tokens: Sequence[Token]) -> bool:

@@ -20,7 +20,10 @@ def closed(prompt: str, made: str, complete: bool = False) -> str:
         ("GABc dedB|G8|]\n", "GABc dedB|G8|]\n"),
         ("GABc dedB|G8:|\n", "GABc dedB|G8:|\n"),
         ("GABc dedB|G8::", "GABc dedB|G8:|\n"),
-        ("|:GABc dedB|G8|", "|:GABc dedB|G8:|\n"),
+        ("|:GABc dedB|G8|A8|B8|", "|:GABc dedB|G8|A8|B8:|\n"),
+        ("A8:|\n|:B|GABc dedB|", "A8:|\nB|GABc dedB|]\n"),
+        ("A8|B8|:GABc dedB|", "A8|B8|GABc dedB|]\n"),
+        ("|:A8|B8::GABc dedB|", "|:A8|B8:|GABc dedB|]\n"),
         ("|:GABc dedB|G8||ABcd efga|", "|:GABc dedB|G8||ABcd efga|]\n"),
         ("GABc dedB|G8:|\n|:", "GABc dedB|G8:|\n"),
         ("GABc dedB|G8|[1", "GABc dedB|G8|]\n"),
@@ -38,7 +41,11 @@ def test_a_bar_that_was_cut_off_goes(cut):
 
 def test_a_complete_bar_without_its_line_stays():
     assert closed("", "GABc dedB|G8", complete=True) == "GABc dedB|G8|]\n"
-    assert closed("", "|:GABc dedB|G8", complete=True) == "|:GABc dedB|G8:|\n"
+    assert closed("", "|:GABc dedB|G8|A8|B8", complete=True) == "|:GABc dedB|G8|A8|B8:|\n"
+
+
+def test_a_repeat_that_the_prompt_began_is_ended_however_short():
+    assert closed("|:GABc", "dedB|") == "|:GABcdedB:|\n"
 
 
 def test_the_notes_of_the_prompt_stay_even_in_a_cut_off_bar():

@@ -58,11 +58,19 @@ def test_the_bar_that_the_prompt_began_is_finished_first(scripted):
 def test_an_upbeat_is_no_bar_and_no_place_to_stop(scripted):
     assert music(composed(scripted("g2|c8|d8|e8|"), "", bars=2)) == "g2|c8|d8|]\n"
     assert music(composed(scripted("g2|c8|d6:|\n|:g2|e8|f8|"), "", bars=2)) == "g2|c8|d6:|\n"
-    assert music(composed(scripted("c8|d7:|\n|:g|e8|f8|"), "", bars=3)) == "c8|d7:|\n|:g|e8:|\n"
+    assert music(composed(scripted("c8|d7:|\n|:g|e8|f8|"), "", bars=3)) == "c8|d7:|\ng|e8|]\n"
 
 
 def test_a_half_bar_before_a_section_end_is_a_place_to_stop(scripted):
     assert music(composed(scripted("g4|c8|d4||\ne8|"), "", bars=2)) == "g4|c8|d4|]\n"
+
+
+def test_a_bar_that_is_short_for_no_reason_does_not_count_as_whole(scripted):
+    assert music(composed(scripted("c7|d8|e8|f8|"), "", bars=1)) == "c7|d8|]\n"
+
+
+def test_no_line_begins_with_a_colon(scripted):
+    assert music(composed(scripted("c8:|\n:d7|e8|f8|"), "", bars=2)) == "c8:|\nzd7|]\n"
 
 
 def test_with_bars_the_model_may_not_end_before(scripted):
@@ -172,3 +180,12 @@ def test_bars_in_two_goes_are_the_bars_of_one(scripted, bars):
     list(piece.grow(Run(OPTIONS, 4 - bars, 500)))
     assert music(piece) == music(composed(scripted(script), "", bars=4)) == "c8|d8|e8|f8|]\n"
     assert piece.bars == Fraction(4)
+
+
+def test_an_upbeat_does_not_make_the_second_go_longer(scripted):
+    script = "g2|c8|d8|e8|f8|a8|b8|"
+    piece = composed(scripted(script), "", bars=2)
+    assert piece.bars_of_run == Fraction(9, 4)
+    list(piece.grow(Run(OPTIONS, 2, 500)))
+    assert music(piece) == music(composed(scripted(script), "", bars=4)) == "g2|c8|d8|e8|f8|]\n"
+    assert piece.bars_of_run == 2

@@ -110,6 +110,39 @@ def test_what_an_output_remembers_is_no_part_of_the_next_prompt():
     assert "rwkv-music" not in open_tune(HEADER + 'GABc d4|\n% rwkv-music {"model": "abc-folk"}\n').prompt
 
 
+def test_a_tune_that_has_no_music_yet_is_written_in_the_unit_that_is_heard():
+    for opening in (open_tune("", Header(unit="1/4")), open_tune("X:1\nM:4/4\nL:1/4 % long\nK:G\n")):
+        assert opening.heard == "M:4/4\nL:1/8\nK:G\n"
+        assert "L:1/8" in opening.written and "L:1/4" not in opening.written
+        assert open_tune(opening.prompt) == opening
+    assert open_tune("X:1\nM:4/4\nL:1/8\nK:G\n[L:1/2]").written.endswith("K:G\n[L:1/2]\n[L:1/8]")
+    assert open_tune("X:1\nM:3/4\nL:1/16\nK:G\n").written == "X:1\nM:3/4\nL:1/16\nK:G\n"
+
+
+@pytest.mark.parametrize(
+    "music",
+    ['"G"GABc dedB|', "(3GAB c2|", "{a}gfe|", "!f!G8|", "(AB)c|", "~G8|", ".G8|", "[M:6/8]GAB|", "  GABc|", "y2 G|"],
+)
+def test_a_key_stands_in_a_line_of_its_own_before_whatever_the_music_begins_with(music):
+    assert open_tune(music).prompt == f"X:1\nK:C\n{music}\n"
+    assert open_tune("T:Mine\n" + music, Header(key="D")).prompt == f"X:1\nT:Mine\nK:D\n{music}\n"
+
+
+def test_a_field_that_is_none_is_refused_with_the_place():
+    with pytest.raises(UserError, match="line 2.*K: 'zzz' is not a key"):
+        open_tune("X:1\nK:zzz\nGABc|\n")
+    with pytest.raises(UserError, match="line 6.*M: a bar of '1000/1' is shorter than 1/8 or longer than 32/4"):
+        open_tune(HEADER + "[M:1000/1]GABc|\n")
+    assert open_tune("X:1\nM:none\nK:\nGABc|\n[K:bass]GABc|\n").prompt
+
+
+def test_a_meter_has_bars_that_can_be_played():
+    for meter in ("1000/1", "33/4", "1/16"):
+        with pytest.raises(UsageError, match="--meter: a bar of"):
+            Header(meter=meter)
+    assert Header(meter="32/4").meter and Header(meter="1/8").meter
+
+
 @pytest.mark.parametrize(
     ("header", "option"),
     [({"key": "H"}, "key"), ({"meter": "lots"}, "meter"), ({"unit": "0"}, "unit"), ({"title": "a\nb"}, "title")],
@@ -132,3 +165,25 @@ def test_several_voices_are_refused_with_the_place():
 def test_a_prompt_has_a_limit():
     with pytest.raises(UserError, match="at most 65,536"):
         open_tune(HEADER + "GABc d4|" * 10_000)
+
+
+@pytest.mark.parametrize("unit", ["1/4", "1/2", "1/32"])
+def test_a_header_alone_says_the_unit_that_the_model_counts_in(unit):
+    opening = open_tune(f"X:1\nM:3/4\nL:{unit}\nK:D\n")
+    units = [line for text in (opening.written, opening.heard) for line in text.splitlines() if line.startswith("L:")]
+    assert len(units) == 2 and units[0] == units[1]
+
+
+@pytest.mark.parametrize("body", ['"G"GABc', "(3GAB c", "{a}gfe", "!f!G", "(AB)", "~G", ".G", "[M:6/8]GAB", "[CEG]2"])
+def test_a_key_that_is_missing_stands_before_the_whole_body(body):
+    assert open_tune(body + "|").written == f"X:1\nK:C\n{body}|"
+
+
+def test_a_key_that_is_none_is_refused():
+    with pytest.raises(UserError, match="K:zzz is no key"):
+        open_tune("X:1\nM:4/4\nK:zzz\nGABc|")
+
+
+def test_a_meter_beyond_reason_is_refused():
+    with pytest.raises(UsageError, match="longer than 8/1"):
+        Header(meter="1000/1")
