@@ -172,18 +172,3 @@ def test_a_header_alone_says_the_unit_that_the_model_counts_in(unit):
     opening = open_tune(f"X:1\nM:3/4\nL:{unit}\nK:D\n")
     units = [line for text in (opening.written, opening.heard) for line in text.splitlines() if line.startswith("L:")]
     assert len(units) == 2 and units[0] == units[1]
-
-
-@pytest.mark.parametrize("body", ['"G"GABc', "(3GAB c", "{a}gfe", "!f!G", "(AB)", "~G", ".G", "[M:6/8]GAB", "[CEG]2"])
-def test_a_key_that_is_missing_stands_before_the_whole_body(body):
-    assert open_tune(body + "|").written == f"X:1\nK:C\n{body}|"
-
-
-def test_a_key_that_is_none_is_refused():
-    with pytest.raises(UserError, match="K:zzz is no key"):
-        open_tune("X:1\nM:4/4\nK:zzz\nGABc|")
-
-
-def test_a_meter_beyond_reason_is_refused():
-    with pytest.raises(UsageError, match="longer than 8/1"):
-        Header(meter="1000/1")
