@@ -1,6 +1,7 @@
 """Files read within limits and written whole or not at all, under names that overwrite nothing."""
 
 import itertools
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,16 @@ from pathlib import Path
 from rwkv_music.errors import UserError
 
 # As much as is read, checked and converted within seconds.
-TEXT_LIMIT = 1 << 20
+TEXT_LIMIT = 256 << 10
+# What is often beside ABC and is none, by its suffix, and by what it begins with.
+FOREIGN = {
+    **dict.fromkeys((".mid", ".midi"), "MIDI"),
+    **dict.fromkeys((".xml", ".musicxml", ".mxl"), "MusicXML"),
+    **dict.fromkeys((".svg", ".pdf", ".png"), "a picture"),
+    **dict.fromkeys((".wav", ".mp3", ".ogg", ".flac"), "sound"),
+    ".json": "JSON",
+}
+BEGINNINGS = {r"\s*<[?!A-Za-z]": "XML or HTML", r'\s*[{[]\s*"[^"\n|]*"\s*[:,]': "JSON"}
 
 
 class FileError(UserError):
@@ -23,16 +33,28 @@ def read_text(path: Path | None, limit: int = TEXT_LIMIT) -> str:
     """
     name = "standard input" if path is None else str(path)
     if path is None:
-        content = sys.stdin.buffer.read(limit + 1)
+        try:
+            content = sys.stdin.buffer.read(limit + 1)
+        except OSError as error:
+            raise FileError(f"{name}: {error.strerror}") from None
     else:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     if len(content) > limit:
-        raise FileError(f"{name}: more than {limit >> 20} MiB of text; split the file")
+        raise FileError(f"{name}: more than {limit >> 10} KiB of text; split the file")
     text = _decode(content)
     if text is None or "\0" in text:
         raise FileError(f"{name}: not a text file")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def refuse_foreign(text: str, name: str) -> None:
+    """Raises FileError when a text, called `name`, is something else than ABC by its name or its beginning."""
+    kind = FOREIGN.get(Path(name).suffix.lower(), "")
+    for beginning, sort in BEGINNINGS.items():
+        kind = kind or (sort if re.match(beginning, text) else "")
+    if kind:
+        raise FileError(f"{name}: {kind}, not ABC; only ABC (.abc) can be read so far")
 
 
 def _decode(content: bytes) -> str | None:
@@ -46,20 +68,24 @@ def _decode(content: bytes) -> str | None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file aside, then rename it: `path` is whole or untouched, whatever happens. Raises OSError."""
+    """Write a file aside, then rename it: `path` is whole or untouched, whatever happens. Raises OSError, which names it."""
     aside = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with aside.open("xb") as file:
             file.write(content)
         aside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         aside.unlink(missing_ok=True)
 
 
-def refuse_overwriting(paths: Sequence[Path]) -> None:
-    """Raises FileError when one of `paths` exists, or its folder does not."""
+def refuse_overwriting(paths: Sequence[Path], *, force: bool = False) -> None:
+    """Raises FileError when one of `paths` is a folder, exists without `force`, or its folder does not."""
     for path in paths:
-        if path.exists():
+        if path.is_dir():
+            raise FileError(f"{path} is a folder; name a file")
+        if path.exists() and not force:
             raise FileError(f"{path} exists; --force overwrites it")
         if not path.parent.is_dir():
             raise FileError(f"{path}: there is no folder {path.parent}")

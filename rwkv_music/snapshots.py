@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ FORMAT = "rwkv-music snapshot 1"
 FILE_LIMIT = 256 << 20
 HEADER_LIMIT = 4 << 20
 STATE_NAMES = ("time_shift", "channel_shift", "wkv")
+SETTINGS = {field.name for field in fields(SamplingOptions)}
 LABEL_FIELDS = {"model", "model_hash", "tokenizer", "options", "generator", "prompt_length", "story"}
 
 
@@ -134,6 +135,8 @@ def _label(path: Path, header: Mapping[str, Any]) -> Label:
         length = plain["prompt_length"]
         if not isinstance(length, int) or isinstance(length, bool) or length < 0:
             raise ValueError("prompt_length must be a whole number")
+        if not isinstance(plain["options"], dict) or not set(plain["options"]) <= SETTINGS:
+            raise ValueError(f"unknown settings; there are {', '.join(sorted(SETTINGS))}")
         sampler = Sampler.from_state(SamplingOptions(**plain["options"]), plain["generator"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SnapshotError(f"{path}: the snapshot's label cannot be used: {str(error)[:200]}") from None

@@ -1,11 +1,11 @@
 """Find every bar of ABC files that does not add up. Exits with 1 when there is one."""
 
 import argparse
-import sys
 from fractions import Fraction
 from pathlib import Path
 
-from rwkv_music.files import read_text
+from rwkv_music.files import read_text, refuse_foreign
+from rwkv_music.terminal import counted, show, tell
 from rwkv_music_tokenizers.abc_reader import read_tunebook
 from rwkv_music_tokenizers.bars import BarFault, check_bars
 from rwkv_music_tokenizers.errors import NotationError, NotationWarning, Place
@@ -27,24 +27,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(name: str, quiet: bool) -> bool:
     text = read_text(None if name == "-" else Path(name))
+    refuse_foreign(text, name)
     try:
         scores = read_tunebook(text)
     except NotationError as error:
-        print(f"rwkv-music: {spot(name, error.place)}: {error.message}", file=sys.stderr)
+        tell(f"rwkv-music: {spot(name, error.place)}: {error.message}")
         return True
     faults = [fault for score in scores for fault in check_bars(score)]
     for fault in faults:
-        print(f"{spot(name, fault.place)}: {fault.message} ({_amount(fault)})")
+        show(f"{spot(name, fault.place)}: {fault.message} ({_amount(fault)})\n")
     if not quiet:
         _tell(name, [warning for score in scores for warning in score.warnings])
         bars = sum(1 for score in scores for _bar in score.bars())
-        print(f"{name}: {_count(len(scores), 'tune')}, {_count(bars, 'bar')}, {len(faults)} wrong", file=sys.stderr)
+        tell(f"{name}: {counted(len(scores), 'tune')}, {counted(bars, 'bar')}, {len(faults):,} wrong")
     return bool(faults)
 
 
 def _tell(name: str, warnings: list[NotationWarning]) -> None:
     for warning in warnings:
-        print(f"{spot(name, warning.place)}: warning: {warning.message}", file=sys.stderr)
+        tell(f"{spot(name, warning.place)}: warning: {warning.message}")
 
 
 def spot(name: str, place: Place | None) -> str:
@@ -55,7 +56,3 @@ def spot(name: str, place: Place | None) -> str:
 def _amount(fault: BarFault) -> str:
     wholes: Fraction = abs(fault.excess) / 4
     return f"{wholes.numerator}/{wholes.denominator} too {'long' if fault.excess > 0 else 'short'}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"

@@ -1,15 +1,15 @@
 """Turn a tune in ABC into MIDI, sound, a sheet, data, or tidy ABC: the suffix of OUT chooses."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from rwkv_music.commands.arguments import number
 from rwkv_music.commands.check import spot
 from rwkv_music.errors import UsageError, UserError
-from rwkv_music.files import read_text, refuse_overwriting
+from rwkv_music.files import read_text, refuse_foreign, refuse_overwriting
 from rwkv_music.making import find_making
 from rwkv_music.render.save import SUFFIXES, save_score
+from rwkv_music.terminal import tell
 from rwkv_music.tunebook import pick_tune
 from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.errors import NotationError
@@ -35,11 +35,10 @@ def run(args: argparse.Namespace) -> int:
     """Write one file. Raises UserError, NotationError or OSError."""
     if args.target.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{args.target}: the suffix chooses the format: {', '.join(SUFFIXES)}")
-    if Path(args.source).suffix.lower() in (".mid", ".midi", ".xml", ".musicxml"):
-        raise UserError(f"{args.source}: only ABC can be converted so far")
-    if not args.force:
-        refuse_overwriting([args.target])
+    refuse_foreign("", args.source)
+    refuse_overwriting([args.target], force=args.force)
     text = read_text(None if args.source == "-" else Path(args.source))
+    refuse_foreign(text, args.source)
     tune, remark = pick_tune(text, args.tune, args.source)
     try:
         score = read_abc(tune)
@@ -56,5 +55,5 @@ def run(args: argparse.Namespace) -> int:
         odd = len(score.warnings)
         notes = [remark, f"{odd} oddit{'ies' if odd > 1 else 'y'}: rwkv-music check {args.source}" if odd else ""]
         for note in filter(None, notes):
-            print(note, file=sys.stderr)
+            tell(note)
     return 0

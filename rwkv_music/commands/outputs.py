@@ -9,6 +9,8 @@ from pathlib import Path
 from rwkv_music.errors import UsageError, UserError
 from rwkv_music.files import fresh_paths, refuse_overwriting, write_whole
 from rwkv_music.render.save import SUFFIXES, save_score
+from rwkv_music.render.soundfonts import find_soundfont
+from rwkv_music.terminal import reason, show
 from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.errors import NotationError
 
@@ -44,8 +46,9 @@ class Outputs:
         named = [self._numbered(path, number) for path in self._all_named() for number in range(args.takes)]
         if len(set(named)) < len(named):
             raise UsageError("-o names a file twice")
-        if not args.force:
-            refuse_overwriting(named)
+        refuse_overwriting(named, force=args.force)
+        if args.soundfont is not None:
+            find_soundfont(args.soundfont)
 
     def _all_named(self) -> list[Path]:
         return [*self.wanted, *([self.args.save_state] if self.args.save_state else [])]
@@ -65,20 +68,32 @@ class Outputs:
         paths = [self._numbered(path, number) for path in self.wanted]
         if not self.args.output:
             paths = fresh_paths(self.folder, self.stem, FRESH_SUFFIXES)
-        if self.to_stdout and not (shown and sys.stdout.isatty()):
-            print("\n" * (number > 0) + take.remembered(), end="", flush=True)
         written: list[Path] = []
         troubles: list[str] = []
         for path in paths:
             self._write_one(take, path, written, troubles)
+        if self.to_stdout and not (shown and sys.stdout.isatty()):
+            self._print(take, number, troubles)
         return written, troubles
+
+    @property
+    def useless(self) -> bool:
+        """Nothing that is made from now on would come anywhere."""
+        return self.args.output == [STDOUT] and not self.to_stdout and not self.args.save_state
+
+    def _print(self, take: Take, number: int, troubles: list[str]) -> None:
+        try:
+            show("\n" * (number > 0) + take.remembered())
+        except OSError as error:
+            troubles.append(f"the tune could not be written to standard output: {reason(error)}")
+            self.to_stdout = False
 
     def _write_one(self, take: Take, path: Path, written: list[Path], troubles: list[str]) -> None:
         try:
             save_take(take, path, self.args.soundfont, accompaniment=not self.args.no_chords)
             written.append(path)
         except (UserError, NotationError, OSError) as error:
-            troubles.append(f"{path} could not be written: {error}")
+            troubles.append(f"{path} could not be written: {reason(error)}")
             instead = path.with_suffix(".mid")
             has_midi = any(other.suffix.lower() in (".mid", ".midi") for other in self.wanted)
             if path.suffix.lower() == ".wav" and not has_midi and not instead.exists():

@@ -7,16 +7,13 @@ import threading
 import time
 from types import FrameType
 
+from rwkv_music.terminal import counted, tell, visible
+
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
-def tell(line: str) -> None:
-    """A line for the person, who may be quiet or not."""
-    print(line, file=sys.stderr, flush=True)
-
-
 class Progress:
-    """Writes a growing tune to standard error when that is a terminal, and a line at its end. Quiet says nothing."""
+    """Writes a growing tune to standard error when that is a terminal, and a line at its end. Quiet keeps it to itself."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
@@ -29,19 +26,19 @@ class Progress:
         """A take begins with what stands already."""
         self._count, self._begun = 0, time.monotonic()
         if self.live:
-            self._write(f"{DIM}{written}{PLAIN}" if self._coloured else written)
+            self._write(f"{DIM}{visible(written)}{PLAIN}" if self._coloured else visible(written))
 
     def add(self, text: str) -> None:
         self._count += len(text)
         if self.live:
-            self._write(text)
+            self._write(visible(text))
 
     def end(self, summary: str) -> None:
         """A take is made; `summary` says which."""
         seconds = max(time.monotonic() - self._begun, 1e-9)
         if self.live:
             self._write("\n")
-        self.say(f"{summary}, {self._count} characters in {seconds:.1f} s ({self._count / seconds:.0f}/s)")
+        self.say(f"{summary}, {counted(self._count, 'character')} in {seconds:.1f} s ({self._count / seconds:.0f}/s)")
 
     def say(self, line: str) -> None:
         if not self.quiet:

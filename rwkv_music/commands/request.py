@@ -8,13 +8,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from rwkv_music.commands.options import DTYPES
 from rwkv_music.errors import UsageError, UserError
-from rwkv_music.files import FileError, read_text
+from rwkv_music.files import FileError, read_text, refuse_foreign
 from rwkv_music.library import DEFAULT_MODEL, find_model
-from rwkv_music.making import Run, read_making
+from rwkv_music.making import Making, Run, read_making
 from rwkv_music.opening import DEFAULT_KEY, Header, Opening, open_tune
 from rwkv_music.sampling import MAX_SEED, SamplingOptions
 from rwkv_music.snapshots import read_label
+from rwkv_music.terminal import without_controls
 from rwkv_music.tunebook import pick_tune
 
 SETTINGS = tuple(field.name for field in fields(SamplingOptions))
@@ -22,10 +26,12 @@ DRAWN_SEEDS = 2**32
 DEFAULT_TOKENS = 2048
 TOKENS_A_BAR = 128
 # A name that ends so is meant as a file, whether there is one or not.
-FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl)$", re.IGNORECASE)
+FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl|json)$", re.IGNORECASE)
 MIDI_NAME = re.compile(r"\.(mid|midi)$", re.IGNORECASE)
-ABC_SIGN = re.compile(r"\||^\s*[A-Za-z]:", re.MULTILINE)
+ABC_SIGN = re.compile(r"\||^[ \t]*[A-Za-z]:", re.MULTILINE)
 LONGEST_NAME = 4096
+# Eight times the longest tune that models have learnt from, and heard within seconds.
+PROMPT_LIMIT = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Prompt:
     opening: Opening
     stem: str = "tune"
     folder: Path = Path()
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,12 @@ class Request:
     opening: Opening | None
     stem: str
     folder: Path
-    remark: str = ""
+    # What the person should know before.
+    remarks: tuple[str, ...] = ()
     # Threads to compute with; 0 leaves the choice to the size of the model.
     threads: int = 0
+    device: str = "cpu"
+    dtype: str = DTYPES[0]
 
     def take(self, number: int) -> tuple[Run, ...]:
         """The runs of take `number`, counted from 0: each take has the next seed."""
@@ -65,6 +74,8 @@ class Request:
 
 def read_request(args: argparse.Namespace) -> Request:
     """What the arguments ask for. Raises UserError, UsageError for options that exclude each other, or OSError."""
+    if args.model == "":
+        raise UsageError("--model names nothing; leave it out to use the embedded model")
     if args.tune is not None and args.prompt is None:
         raise UsageError("--tune chooses from a --prompt, and there is none")
     if args.state:
@@ -76,30 +87,65 @@ def read_request(args: argparse.Namespace) -> Request:
             raise UsageError("--like has its own prompt: leave the header options out, or give a --prompt")
         return _repeating(args)
     prompt = read_prompt(args)
-    model = args.model or DEFAULT_MODEL
+    model, where = args.model or DEFAULT_MODEL, usable_device(args.device or "cpu")
     config = find_model(model).config
     run = Run(_options(args, config.sampling if config else {}), *_limits(args))
-    return Request(model, "", (run,), prompt.opening, prompt.stem, prompt.folder, prompt.remark)
+    return Request(
+        model, "", (run,), prompt.opening, prompt.stem, prompt.folder, prompt.remarks, 0, where, args.dtype or DTYPES[0]
+    )
 
 
 def _going_on(args: argparse.Namespace) -> Request:
     label = read_label(args.state)
     run = Run(_options(args, asdict(label.options)), *_limits(args))
+    before = label.story.get("dtype")
+    dtype = args.dtype or (before if before in DTYPES else DTYPES[0])
+    strange = before in DTYPES and before != dtype
+    remarks = (f"{args.state} was made in {before}, and goes on in {dtype}",) if strange else ()
+    where = usable_device(args.device or "cpu")
     # Whether the weights are the right ones is found out where the snapshot is read.
-    return Request(args.model or label.model, "", (run,), None, args.state.stem, args.state.parent)
+    return Request(
+        args.model or label.model, "", (run,), None, args.state.stem, args.state.parent, remarks, 0, where, dtype
+    )
 
 
 def _repeating(args: argparse.Namespace) -> Request:
     making = read_making(args.like)
-    prompt = Prompt(open_tune(making.prompt), args.like.stem, args.like.parent)
     if args.prompt is not None:
         prompt = read_prompt(args)
+    else:
+        prompt = Prompt(_opened(without_controls(making.prompt), Header()), args.like.stem, args.like.parent)
     runs = tuple(replace(run, options=_options(args, asdict(run.options))) for run in making.runs)
     if args.bars is not None or args.max_tokens is not None:
         runs = (Run(runs[-1].options, *_limits(args)),)
     pinned = "" if args.model else making.hash
     model = args.model or making.model
-    return Request(model, pinned, runs, prompt.opening, prompt.stem, prompt.folder, prompt.remark, making.threads)
+    device, remarks = _device_like(args, making)
+    dtype = args.dtype or (making.dtype if making.dtype in DTYPES else DTYPES[0])
+    remarks = (*prompt.remarks, *remarks)
+    return Request(
+        model, pinned, runs, prompt.opening, prompt.stem, prompt.folder, remarks, making.threads, device, dtype
+    )
+
+
+def _device_like(args: argparse.Namespace, making: Making) -> tuple[str, tuple[str, ...]]:
+    """The device that made what --like names, where it is here and no other is asked for, and what to tell."""
+    if args.device:
+        return usable_device(args.device), ()
+    try:
+        return usable_device(making.device), ()
+    except UserError:
+        return "cpu", (f"{args.like} was made on {making.device}, which is not here: the processor may differ",)
+
+
+def usable_device(name: str) -> str:
+    """The device's name. Raises UserError when there is no such device here."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise UsageError(f"--device must be cpu, cuda or cuda:N, not {name!r}")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: there is no such CUDA device here; leave --device out to use the processor")
+    return name
 
 
 def _options(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingOptions:
@@ -126,15 +172,24 @@ def read_prompt(args: argparse.Namespace) -> Prompt:
     header = _header(args)
     if args.prompt is None:
         kind = header.rhythm or "tune"
-        title = header.title or f"{kind.capitalize()} in {header.key or DEFAULT_KEY}"
+        key = header.key or DEFAULT_KEY
+        title = header.title or kind.capitalize() + (f" in {key}" if key.lower() != "none" else "")
         return Prompt(open_tune("", replace(header, title=title)), kind.replace(" ", "-"))
     text, path = _prompt_text(args.prompt)
     name = str(path or "the prompt")
+    refuse_foreign(text, name)
+    text = without_controls(text)
     tune, remark = pick_tune(text, args.tune, name)
     if not ABC_SIGN.search(tune):
         raise UserError(f"{name} holds no ABC: neither a field such as K:D nor a bar line")
-    opening = open_tune(tune, header)
-    return Prompt(opening, path.stem, path.parent, remark) if path else Prompt(opening, remark=remark)
+    opening, remarks = _opened(tune, header), (remark,) if remark else ()
+    return Prompt(opening, path.stem, path.parent, remarks) if path else Prompt(opening, remarks=remarks)
+
+
+def _opened(tune: str, header: Header) -> Opening:
+    if len(tune) > PROMPT_LIMIT:
+        raise UserError(f"the prompt has {len(tune):,} characters; at most {PROMPT_LIMIT:,} can be continued")
+    return open_tune(tune, header)
 
 
 def _prompt_text(prompt: str) -> tuple[str, Path | None]:
@@ -145,6 +200,7 @@ def _prompt_text(prompt: str) -> tuple[str, Path | None]:
     if named and MIDI_NAME.search(prompt):
         raise UserError(f"{prompt}: MIDI prompts need a MIDI model, and there is none yet; give ABC (.abc)")
     if named and Path(prompt).is_file():
+        refuse_foreign("", prompt)
         return read_text(Path(prompt)), Path(prompt)
     if named and FILE_NAME.search(prompt):
         raise FileError(f"{prompt}: there is no such file")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rwkv_music import __version__, cli
+from rwkv_music import __version__, cli, switchboard
 from rwkv_music.cli import main
 
 HEAVY = ("torch", "gradio", "music21", "numba", "numpy", "symusic")
@@ -15,7 +15,7 @@ HEAVY = ("torch", "gradio", "music21", "numba", "numpy", "symusic")
 def test_help_names_every_verb(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"  {verb}" in shown for verb in cli.VERBS)
+    assert all(f"  {verb}" in shown for verb in switchboard.VERBS)
 
 
 def test_help_imports_nothing_heavy():
@@ -42,7 +42,7 @@ def test_the_version_is_told(capsys):
     assert capsys.readouterr().out == f"rwkv-music {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", list(cli.VERBS))
+@pytest.mark.parametrize("verb", list(switchboard.VERBS))
 def test_every_verb_has_help(verb, capsys):
     assert main([verb, "--help"]) == 0
     assert f"rwkv-music {verb}" in capsys.readouterr().out
@@ -96,7 +96,7 @@ def test_ctrl_c_exits_with_130(monkeypatch, capsys):
     def interrupted(words):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    monkeypatch.setattr(cli, "_run", interrupted)
     assert main(["generate"]) == 130
     assert capsys.readouterr().err == "rwkv-music: interrupted\n"
 

@@ -32,10 +32,10 @@ def test_what_is_no_text_is_refused(tmp_path, content):
 
 def test_text_has_a_limit(tmp_path):
     path = tmp_path / "tune.abc"
-    path.write_bytes(b"A" * (1 << 20))
-    assert len(read_text(path)) == 1 << 20
-    path.write_bytes(b"A" * ((1 << 20) + 1))
-    with pytest.raises(FileError, match="more than 1 MiB"):
+    path.write_bytes(b"A" * (256 << 10))
+    assert len(read_text(path)) == 256 << 10
+    path.write_bytes(b"A" * ((256 << 10) + 1))
+    with pytest.raises(FileError, match="more than 256 KiB"):
         read_text(path)
 
 

@@ -68,7 +68,7 @@ def test_a_tune_is_converted_to_every_format(folder, suffix):
     [
         (["good.abc", "out.ogg"], 2, "the suffix chooses the format"),
         (["good.abc", "good.abc"], 1, "good.abc exists; --force overwrites it"),
-        (["song.mid", "out.abc"], 1, "song.mid: only ABC can be converted so far"),
+        (["song.mid", "out.abc"], 1, "song.mid: MIDI, not ABC"),
         (["good.abc", "out.mid", "--tune", "2"], 1, "good.abc holds 1 tune"),
         (["header.abc", "out.mid"], 1, "header.abc:1:1: no music here"),
         (["good.abc", "nowhere/out.mid"], 1, "there is no folder nowhere"),
