@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 
+from rwkv_music.counting import BarCount
 from rwkv_music.hearing import SOUNDING
+from rwkv_music.opening import TRAILING
 from rwkv_music_tokenizers.abc_lexer import Token, lex
 
-# Bars that a section must have to be repeated.
-WORTH_REPEATING = 4
+# Bars of a phrase: a section of whole phrases is worth repeating.
+PHRASE = 4
 
 
 def close_tune(text: str, start: int, *, complete: bool) -> str:
-    """A tune ready to be read: ABC that ends with a final bar line (":|" where a repeat of some length is open) and a newline.
+    """A tune ready to be read: ABC that ends with a final bar line and a newline.
 
     New music begins at offset `start`; all before it stays. Unless the last bar is `complete`, as the model meant it
-    or full, what follows the last bar line goes.
+    or full, what follows the last bar line goes. An open repeat is ended by ":|" where the prompt has begun it or its
+    section has 4, 8, 12 ... bars; else the tune ends with "|]", and the repeat sign in the new music goes.
     """
     return _with_final_line(text if complete else _without_cut_off_bar(text, start), start)
 
@@ -32,7 +35,8 @@ def _with_final_line(text: str, start: int) -> str:
     tokens = lex(text)
     lines = [place for place, token in enumerate(tokens) if token.kind == "bar"]
     if _sounding(tokens[lines[-1] :] if lines else tokens):
-        return _ended(text.rstrip(), tokens, start)
+        end = next(token.end for token in reversed(tokens) if token.kind not in TRAILING)
+        return _ended(text[:end], tokens, start, text[end:])
     if not lines:
         return text.rstrip() + "\n"
     # Of several lines with no music in between, only the first counts.
@@ -46,15 +50,12 @@ def _with_final_line(text: str, start: int) -> str:
 
 
 def _ended(text: str, tokens: Sequence[Token], start: int, kept: str = "") -> str:
-    """`text`, which `tokens` are cut from and no line ends yet, with its final line.
-
-    A repeat that the new music has begun is taken back where it would repeat but a few bars.
-    """
+    """`text`, the tune that `tokens` make, no line at its end yet, with its final line and `kept` after it."""
     opening = _open_repeat(tokens)
     if opening is None:
         return (text + "|]" + kept).rstrip() + "\n"
     opens = tokens[opening]
-    if opens.start < start or _bars(tokens[opening:]) >= WORTH_REPEATING:
+    if opens.start < start or _whole_phrases(text):
         return (text + ":|" + kept).rstrip() + "\n"
     # What is left of "::" is the end of the repeat before; at the start of a line "|:" leaves nothing.
     left = ":|" if opens.text.startswith(":") else "" if text[: opens.start].endswith("\n") else "|"
@@ -74,8 +75,7 @@ def _open_repeat(tokens: Sequence[Token]) -> int | None:
     return opening
 
 
-def _bars(tokens: Sequence[Token]) -> int:
-    """Stretches of music between bar lines."""
-    lines = [place for place, token in enumerate(tokens) if token.kind == "bar"]
-    stretches = zip(lines, [*lines[1:], len(tokens)], strict=True)
-    return sum(bool(_sounding(tokens[begin:end])) for begin, end in stretches)
+def _whole_phrases(text: str) -> bool:
+    """The section at the end of the text has so many bars, upbeats aside."""
+    bars = BarCount(text + "||").section
+    return bars > 0 and bars % PHRASE == 0

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rwkv_music.closing import close_tune
+from rwkv_music.counting import BarCount
 from rwkv_music.engine import Engine
 from rwkv_music.errors import UserError
 from rwkv_music.making import Run
@@ -16,7 +17,6 @@ from rwkv_music.opening import Opening
 from rwkv_music.sampling import Sampler, SamplingOptions
 from rwkv_music.snapshots import Label, Snapshot, SnapshotError
 from rwkv_music_tokenizers.abc_tokens import AbcTokenizer
-from rwkv_music_tokenizers.abc_watch import Moment, Watch
 
 TOKENIZER = AbcTokenizer()
 NEWLINE = ord("\n")
@@ -26,8 +26,6 @@ NEVER = [token for token in range(128) if token not in (TOKENIZER.eos, NEWLINE) 
 # Signs that would change the note before them.
 TO_NOTE_BEFORE = [ord(sign) for sign in "0123456789/',<>-"]
 BAR, BRACKET = ord("|"), ord("]")
-# How far, in bars, a tune whose section ends may fall short of the bars asked for: the complement of an upbeat.
-SLACK = Fraction(24, 100)
 
 
 def never() -> bool:
@@ -57,25 +55,13 @@ class Piece:
         self.sampler = sampler
         self.runs: tuple[Run, ...] = ()
         self.ended = memory.ended
-        # New music, in bars of its meter.
-        self.bars = Fraction(0)
-        # Music of the last run alone.
-        self.bars_of_run = Fraction(0)
-        # The bars that the last run was to reach and did reach, from which the next one counts.
-        self._goal: Fraction | None = None
-        # The last bar line is a place to stop at, not one after an upbeat; and it ends a section.
-        self._settled = True
-        self._section_ends = False
-        # The line being written follows another one, with no music in between.
-        self._line_again = False
         self._tokens = list(memory.tokens[:prompt_length])
         self._state = memory.state
         self._logits = memory.logits
-        self._watch = Watch()
-        self._watch.feed(TOKENIZER.decode(self._tokens))
-        self._position = self._watch.now().position
+        self._count = BarCount(TOKENIZER.decode(self._tokens))
         for token in memory.tokens[prompt_length:]:
             self._follow(token)
+        self._bars_before = self.bars
 
     @classmethod
     def begin(cls, engine: Engine, opening: Opening, options: SamplingOptions) -> "Piece":
@@ -94,7 +80,6 @@ class Piece:
         """The same piece once more, to be carried on in another way."""
         twin = Piece(self.engine, self.opening, self.memory, self.prompt_length, self.sampler.clone())
         twin.runs = self.runs
-        twin._goal = self._goal
         return twin
 
     @property
@@ -106,20 +91,32 @@ class Piece:
         """Tokens made so far."""
         return len(self._tokens) - self.prompt_length
 
+    @property
+    def bars(self) -> Fraction:
+        """Bars of new music, those that `text` keeps."""
+        return self._count.bars + (self._count.unfinished() if self._complete() else 0)
+
+    @property
+    def bars_of_run(self) -> Fraction:
+        """Bars that came since the piece was begun, resumed or branched."""
+        return self.bars - self._bars_before
+
     def grow(self, run: Run, stop: Callable[[], bool] = never) -> Iterator[str]:
         """Carry the tune on as `run` says, and yield every character as it comes.
 
-        With `run.bars` it ends after so many bars and not before; without, where the model ends it, after one bar at
-        least. `stop` is asked before every token. Raises SamplingError when the model's numbers overflow.
+        With `run.bars` it ends after so many bars and not before, so that two runs make what one for the bars of both
+        would; without, where the model ends it, after one bar at least. `stop` is asked before every token. Raises SamplingError when the model's numbers overflow.
         """
         self.sampler = self.sampler.continued(run.options)
-        goal = None if run.bars is None else (self.bars if self._goal is None else self._goal) + run.bars
-        self._goal = None
+        # Parts of bars are left aside: one that the prompt began is no bar that was asked for.
+        goal = None if run.bars is None else int(self.bars) + run.bars
         self.ended = self.ended and goal is None
-        begun, bars_then = self.length, self.bars
+        begun = self.length
         try:
             while not self.ended and not self._reached(goal) and self.length - begun < run.max_tokens and not stop():
-                token = self.sampler.choose(self._allowed(may_end=goal is None and self._reached(Fraction(1))))
+                token = self.sampler.choose(
+                    self._allowed(may_end=goal is None and self._reached(1) and not self._count.upbeat)
+                )
                 self.ended = token == TOKENIZER.eos
                 if not self.ended:
                     self._logits, self._state = self.engine.advance([token], self._state)
@@ -127,8 +124,6 @@ class Piece:
                     yield chr(token)
         finally:
             finished = self.ended or self._reached(goal)
-            self._goal = goal if self._reached(goal) else None
-            self.bars_of_run = self.bars - bars_then
             self.runs = (*self.runs, run if finished else replace(run, max_tokens=self.length - begun))
 
     def snapshot(self, model: str) -> Snapshot:
@@ -136,7 +131,6 @@ class Piece:
         story = {
             **asdict(self.opening),
             "ended": self.ended,
-            "goal": None if self._goal is None else str(self._goal),
             "runs": [run.plain() for run in self.runs],
         }
         label = Label(
@@ -153,14 +147,11 @@ class Piece:
             if not all(isinstance(value, str) for value in (opening.prompt, opening.written, opening.heard)):
                 raise ValueError("the opening must be text")
             runs = tuple(Run.from_plain(run) for run in label.story["runs"])
-            goal = label.story.get("goal")
-            goal = None if goal is None else Fraction(str(goal))
-        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise SnapshotError(f"the snapshot's story cannot be used: {error}") from None
         memory = Memory(snapshot.tokens, snapshot.state, snapshot.logits, label.story.get("ended") is True)
         piece = cls(engine, opening, memory, label.prompt_length, Sampler(label.options, label.draws))
         piece.runs = runs
-        piece._goal = goal
         return piece
 
     @property
@@ -173,39 +164,20 @@ class Piece:
 
     def text(self) -> str:
         """The tune as ABC, properly closed."""
-        return close_tune(self.written, len(self.opening.written), complete=self._complete(self._watch.now()))
+        return close_tune(self.written, len(self.opening.written), complete=self._complete())
 
-    def _complete(self, moment: Moment) -> bool:
+    def _complete(self) -> bool:
         """The last bar may stay although no line ends it."""
+        moment = self._count.moment()
         whole = not moment.inside and not moment.tuplet_left and not moment.broken
         return whole and self.length > 0 and (self.ended or moment.left == 0)
 
-    def _reached(self, goal: Fraction | None) -> bool:
-        return goal is not None and self._settled and self.bars + (SLACK if self._section_ends else 0) >= goal
+    def _reached(self, goal: int | None) -> bool:
+        return goal is not None and self._count.bars >= goal
 
     def _follow(self, token: int) -> None:
-        """Note a new token, and measure the bar that it ends."""
         self._tokens.append(token)
-        character = chr(token)
-        self._line_again = self._line_again and character in "|:]"
-        if character not in "|:]":
-            self._watch.feed(character)
-            return
-        before = self._watch.now()
-        self._watch.feed(character)
-        if self._watch.now().bars > before.bars:
-            # Free meter: every bar is a whole one.
-            full = before.meter.bar or before.position or Fraction(1)
-            self.bars += (before.position - self._position) / full
-            self._position = Fraction(0)
-            self._section_ends = self._tokens[-2] == ord(":")
-            self._settled = before.position > full / 2 or self._section_ends
-        elif before.at_bar_line and chr(self._tokens[-2]) in "\n ":
-            self._line_again = True
-        elif before.at_bar_line:
-            # "||" and "|]" end a section, however short its last bar.
-            self._section_ends = self._section_ends or character != ":"
-            self._settled = self._settled or character != ":"
+        self._count.follow(chr(token))
 
     def _allowed(self, may_end: bool) -> np.ndarray:
         """The logits for the next token, -inf for what would spoil the text."""
@@ -219,7 +191,7 @@ class Piece:
         if self._tokens[-1] == NEWLINE:
             # An empty line would end the tune, and a repeat sign begins with a bar line.
             logits[[NEWLINE, COLON]] = -np.inf
-        if self._line_again:
+        if self._count.line_again:
             # "|:" may follow another line, the end of a section that holds nothing may not.
             logits[[BAR, BRACKET]] = -np.inf
         if self.opening.inside and not TOKENIZER.decode(self._tokens[self.prompt_length :][:8]).strip():

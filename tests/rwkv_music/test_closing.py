@@ -21,6 +21,9 @@ def closed(prompt: str, made: str, complete: bool = False) -> str:
         ("GABc dedB|G8:|\n", "GABc dedB|G8:|\n"),
         ("GABc dedB|G8::", "GABc dedB|G8:|\n"),
         ("|:GABc dedB|G8|A8|B8|", "|:GABc dedB|G8|A8|B8:|\n"),
+        ("A8:|\n|:B|c8|d8|e8|f7|", "A8:|\n|:B|c8|d8|e8|f7:|\n"),
+        ("A8:|\n|:B|c8|d8|e8|", "A8:|\nB|c8|d8|e8|]\n"),
+        ("A8:|\n|:c8|d8|e8|f8|g8|", "A8:|\nc8|d8|e8|f8|g8|]\n"),
         ("A8:|\n|:B|GABc dedB|", "A8:|\nB|GABc dedB|]\n"),
         ("A8|B8|:GABc dedB|", "A8|B8|GABc dedB|]\n"),
         ("|:A8|B8::GABc dedB|", "|:A8|B8:|GABc dedB|]\n"),
@@ -56,6 +59,8 @@ def test_the_notes_of_the_prompt_stay_even_in_a_cut_off_bar():
 def test_a_prompt_to_which_nothing_came_is_closed_as_it_was():
     assert closed("GABc dedB||\nw:la la\n", "A") == "GABc dedB|]\nw:la la\n"
     assert closed("GABc dedB:|\n", "|:") == "GABc dedB:|\n"
+    assert closed("GABc dedB\nw:la la\n", "A") == "GABc dedB|]\nw:la la\n"
+    assert closed("GABc d% a remark\n", "A") == "GABc d|]% a remark\n"
 
 
 def test_a_header_has_nothing_to_close():

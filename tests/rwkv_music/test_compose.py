@@ -185,7 +185,34 @@ def test_bars_in_two_goes_are_the_bars_of_one(scripted, bars):
 def test_an_upbeat_does_not_make_the_second_go_longer(scripted):
     script = "g2|c8|d8|e8|f8|a8|b8|"
     piece = composed(scripted(script), "", bars=2)
-    assert piece.bars_of_run == Fraction(9, 4)
     list(piece.grow(Run(OPTIONS, 2, 500)))
     assert music(piece) == music(composed(scripted(script), "", bars=4)) == "g2|c8|d8|e8|f8|]\n"
-    assert piece.bars_of_run == 2
+
+
+def test_the_bar_before_a_repeat_is_whole_with_the_upbeat_of_the_prompt(scripted):
+    assert music(composed(scripted("d8|e6:|\n|:g2|c8|"), "|:g2|c8|", bars=2)) == "|:g2|c8|d8|e6:|\n"
+    assert composed(scripted("d8|e6:|\n|:g2|f8|g8|"), "|:g2|c8|", bars=3).written.endswith("e6:|\n|:g2|f8|")
+
+
+@pytest.mark.parametrize("prompt", ["", "|:g2|c8|", "G8|A4"])
+def test_saved_at_any_bar_a_piece_goes_on_to_the_same_whole(scripted, prompt):
+    dice = random.Random(0)
+    for bars in range(1, 20):
+        script = "".join(dice.choices(["c8|", "d8|", "d6:|\n|:g2|", "d4||\n", "d6|e2|", "d7|", "d4|\n|:", "d9|"], k=60))
+        start = Piece.begin(scripted(script), open_tune(HEADER + prompt), OPTIONS)
+        whole, piece = start.branch(), start.branch()
+        list(whole.grow(Run(OPTIONS, 20, 3000)))
+        list(piece.grow(Run(OPTIONS, bars, 3000)))
+        memory = piece.memory
+        resumed = Piece(piece.engine, piece.opening, memory, piece.prompt_length, piece.sampler)
+        list(resumed.grow(Run(OPTIONS, 20 - bars, 3000)))
+        assert resumed.memory.tokens == whole.memory.tokens
+        assert resumed.bars_of_run == whole.bars - piece.bars
+
+
+def test_bars_of_a_run_are_those_that_the_text_keeps(scripted):
+    assert composed(scripted("GABc dedB|G8|ABcd"), "", max_tokens=12).bars == 2
+    piece = composed(scripted("GABc dedB|G8|ABcd efga|"), "", max_tokens=15).branch()
+    assert (piece.bars, piece.bars_of_run) == (2, 0)
+    list(piece.grow(Run(OPTIONS, 1, 100)))
+    assert (piece.bars, piece.bars_of_run) == (3, 1)
