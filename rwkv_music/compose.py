@@ -105,7 +105,8 @@ class Piece:
         """Carry the tune on as `run` says, and yield every character as it comes.
 
         With `run.bars` it ends after so many bars and not before, so that two runs make what one for the bars of both
-        would; without, where the model ends it, after one bar at least. `stop` is asked before every token. Raises SamplingError when the model's numbers overflow.
+        would; without, where the model ends it, after one bar at least. `stop` is asked before every token. Raises
+        SamplingError when the model's numbers overflow.
         """
         self.sampler = self.sampler.continued(run.options)
         # Parts of bars are left aside: one that the prompt began is no bar that was asked for.

@@ -72,7 +72,7 @@ def _grow(piece: Piece, runs: tuple[Run, ...], progress: Progress, interrupt: In
         for character in piece.grow(run, stop=interrupt):
             progress.add(character)
     ending = "stopped by you" if interrupt.asked else "ended by the model" if piece.ended else "stopped as asked"
-    bars = "1 bar" if piece.bars == 1 else f"{float(piece.bars):.3g} bars"
+    bars = "1 bar" if piece.bars_of_run == 1 else f"{round(float(piece.bars_of_run), 2):g} bars"
     progress.end(f"{bars}, {ending}")
 
 
