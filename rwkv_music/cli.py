@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     finally:
-        if before is signal.default_int_handler:
+        # The process itself is about to end, and Ctrl-C has nothing left to end.
+        if arguments is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        elif before is signal.default_int_handler:
             signal.signal(signal.SIGINT, before)
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from rwkv_music import __version__, cli, switchboard
 from rwkv_music.cli import main
+from rwkv_music.commands import options
+from rwkv_music.engine import DTYPES
 
 HEAVY = ("torch", "gradio", "music21", "numba", "numpy", "symusic")
 
@@ -116,3 +118,44 @@ def test_a_reader_that_goes_away_is_no_reason_for_a_traceback():
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() in (0, 1)
+
+
+def command(words: list[str], **how) -> subprocess.CompletedProcess[str]:
+    """A command line of its own, with its errors as text."""
+    return subprocess.run([sys.executable, "-m", "rwkv_music", *words], stderr=subprocess.PIPE, text=True, **how)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_standard_output_is_told_in_one_line():
+    with open("/dev/full", "w") as full:
+        done = command(["models", "list"], stdout=full)
+    assert (done.returncode, done.stderr) == (1, "rwkv-music: standard output: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="streams are closed by a shell")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_like_an_empty_one(closed):
+    done = subprocess.run(
+        f'"{sys.executable}" -m rwkv_music check - {closed}', shell=True, capture_output=True, text=True, input=""
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_of_generate_is_told_without_torch():
+    code = (
+        "import sys; from rwkv_music.cli import main; main(['generate', '--bars', 'x']); "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_dtypes_offered_are_those_of_the_engine():
+    assert tuple(DTYPES) == options.DTYPES
+
+
+@pytest.mark.parametrize("words", [["check", "a\x1b]0;b\x07"], ["generate", "--nonsense\x1b[2J"], ["\x1bsing"]])
+def test_complaints_hold_nothing_that_a_terminal_obeys(words, capsys):
+    assert main(words) in (1, 2)
+    assert not set(capsys.readouterr().err) & {"\x1b", "\x07"}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rwkv_music.files import FileError, fresh_paths, read_text, refuse_overwriting, write_whole
+from rwkv_music.files import FileError, fresh_paths, read_text, refuse_foreign, refuse_overwriting, write_whole
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
@@ -72,3 +72,36 @@ def test_what_exists_is_not_overwritten(tmp_path):
         refuse_overwriting([tmp_path / "t.abc"])
     with pytest.raises(FileError, match="there is no folder"):
         refuse_overwriting([tmp_path / "nowhere" / "t.abc"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("t.mxl", "", "MusicXML"),
+        ("t.MID", "", "MIDI"),
+        ("t.json", "", "JSON"),
+        ("t.abc", '{"format": "rwkv-music score"}', "JSON"),
+        ("t.txt", '<?xml version="1.0"?>\n<score-partwise>', "XML"),
+    ],
+)
+def test_what_is_no_abc_is_refused_by_its_name_or_its_beginning(name, text, kind):
+    with pytest.raises(FileError, match=f"{name}: {kind}.*not ABC"):
+        refuse_foreign(text, name)
+
+
+@pytest.mark.parametrize("text", ["X:1\nK:G\n", '"Am"A', '["Am"CEG]', '{"x"g}A2|', "{g}A|", "% json", ""])
+def test_abc_is_not_taken_for_something_else(text):
+    refuse_foreign(text, "t.abc")
+
+
+def test_a_failing_write_names_the_file_that_was_meant(tmp_path):
+    (tmp_path / "t.abc").mkdir()
+    with pytest.raises(OSError) as failed:
+        write_whole(tmp_path / "t.abc", b"one")
+    assert failed.value.filename == str(tmp_path / "t.abc")
+
+
+def test_a_folder_is_never_overwritten(tmp_path):
+    for force in (False, True):
+        with pytest.raises(FileError, match="is a folder; name a file"):
+            refuse_overwriting([tmp_path], force=force)

@@ -214,3 +214,85 @@ def test_no_part_file_is_left_behind(folder, engine):
     engine()
     generate("-p", "song.abc", "--bars", "1", "-o", "t.abc", "--save-state", "nowhere/s.st")
     assert not [name for name in names(folder) if name.endswith(".part")]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-p", "score.musicxml"], 1, "score.musicxml: MusicXML, not ABC"),
+        (["-p", "long.abc"], 1, "the prompt has 48,"),
+        (["-p", "song.abc", "-m", ""], 2, "--model names nothing"),
+        (["-p", "song.abc", "--soundfont", "no.sf2", "-o", "a.wav"], 1, "no.sf2: there is no such soundfont"),
+        (["-p", "song.abc", "--force", "-o", "folder.abc"], 1, "folder.abc is a folder; name a file"),
+        (["-p", "song.abc", "--force", "--save-state", "nowhere/s.st"], 1, "there is no folder nowhere"),
+    ],
+)
+def test_what_would_fail_late_is_told_at_once(folder, engine, capsys, words, code, message):
+    engine()
+    (folder / "score.musicxml").write_text("<score-partwise>|</score-partwise>")
+    (folder / "long.abc").write_text("CDEF:|" * 8000)
+    (folder / "folder.abc").mkdir()
+    before = names(folder)
+    assert generate(*words) == code
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert names(folder) == before
+
+
+def test_control_characters_of_a_prompt_go_nowhere(folder, engine, capsys):
+    engine()
+    (folder / "song.abc").write_text(TUNE.replace("A Tune", "A\x1b]0;b\x07\x9b Tune"))
+    assert generate("-p", "song.abc", "--bars", "1", "-o", "-") == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("X:1\nT:A]0;b Tune\n")
+
+
+def test_a_state_that_cannot_be_saved_keeps_the_seed_and_the_files(folder, tiny_model, capsys, monkeypatch):
+    def full(snapshot, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("rwkv_music.commands.generate.save_snapshot", full)
+    settings = ["-p", "song.abc", "--model", str(tiny_model), "--seed", "5", "--max-tokens", "5", "-q"]
+    assert generate(*settings, "-o", "t.abc", "--save-state", "s.st") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "seed 5: wrote t.abc",
+        "rwkv-music: s.st could not be written: No space left on device",
+    ]
+
+
+def test_a_full_standard_output_loses_no_file_and_no_seed(folder, engine, capsys, monkeypatch):
+    def full(text):
+        raise OSError(28, "No space left on device")
+
+    engine()
+    monkeypatch.setattr("rwkv_music.commands.outputs.show", full)
+    assert generate("-p", "song.abc", "--bars", "1", "--seed", "3", "-n", "2", "-q") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "seed 3: wrote song-1.abc, song-1.mid",
+        "rwkv-music: the tune could not be written to standard output: No space left on device",
+        "seed 4: wrote song-2.abc, song-2.mid",
+    ]
+
+
+def test_the_number_type_is_taken_over_or_told(folder, tiny_model, capsys):
+    settings = ["-p", "song.abc", "--model", str(tiny_model), "--max-tokens", "5", "-q", "--dtype", "bfloat16"]
+    assert generate(*settings, "-o", "t.abc", "--save-state", "s.st") == 0
+    assert generate("--like", "t.abc", "-o", "again.abc") == 0
+    assert generate("--state", "s.st", "--max-tokens", "5", "-o", "on.abc") == 0
+    assert {read_making(folder / name).dtype for name in ("again.abc", "on.abc")} == {"bfloat16"}
+    capsys.readouterr()
+    assert generate("--state", "s.st", "--max-tokens", "5", "--dtype", "float32", "-o", "other.abc") == 0
+    assert "s.st was made in bfloat16, and goes on in float32\n" in capsys.readouterr().err
+
+
+def test_a_tune_without_a_key_has_a_title_without_one(folder, engine, capsys):
+    engine()
+    assert generate("--key", "none", "--bars", "1", "-o", "-") == 0
+    assert "\nT:Tune\n" in capsys.readouterr().out
+
+
+def test_one_bar_is_one_bar(folder, engine, capsys):
+    engine()
+    assert generate("-p", "song.abc", "--bars", "1", "-o", "t.abc") == 0
+    assert capsys.readouterr().err.startswith("1 bar, stopped")
