@@ -16,9 +16,11 @@ def close_tune(text: str, start: int, *, complete: bool) -> str:
 
     New music begins at offset `start`; all before it stays. Unless the last bar is `complete`, as the model meant it
     or full, what follows the last bar line goes. An open repeat is ended by ":|" where the prompt has begun it or its
-    section has 4, 8, 12 ... bars; else the tune ends with "|]", and the repeat sign in the new music goes.
+    section has 4, 8, 12 ... bars; else the tune ends with "|]", and the repeat sign in the new music goes. A first
+    ending that no second one follows loses its number.
     """
-    return _with_final_line(text if complete else _without_cut_off_bar(text, start), start)
+    closed = _with_final_line(text if complete else _without_cut_off_bar(text, start), start)
+    return _without_lone_ending(closed, start)
 
 
 def _without_cut_off_bar(text: str, start: int) -> str:
@@ -60,6 +62,17 @@ def _ended(text: str, tokens: Sequence[Token], start: int, kept: str = "") -> st
     # What is left of "::" is the end of the repeat before; at the start of a line "|:" leaves nothing.
     left = ":|" if opens.text.startswith(":") else "" if text[: opens.start].endswith("\n") else "|"
     return (text[: opens.start] + left + text[opens.end :] + "|]" + kept).rstrip() + "\n"
+
+
+def _without_lone_ending(text: str, start: int) -> str:
+    signs = [token for token in lex(text) if token.kind in ("bar", "ending")]
+    place = next((place for place in reversed(range(len(signs))) if signs[place].kind == "ending"), None)
+    if place is None or signs[place].start < start or signs[place].text.lstrip("[") != "1":
+        return text
+    *inside, last = signs[place:]
+    if not last.text.startswith(":") or any(token.text != "|" for token in inside[1:]):
+        return text
+    return text[: signs[place].start] + text[signs[place].end :].lstrip(" ")
 
 
 def _sounding(tokens: Sequence[Token]) -> list[Token]:

@@ -30,6 +30,9 @@ def closed(prompt: str, made: str, complete: bool = False) -> str:
         ("|:GABc dedB|G8||ABcd efga|", "|:GABc dedB|G8||ABcd efga|]\n"),
         ("GABc dedB|G8:|\n|:", "GABc dedB|G8:|\n"),
         ("GABc dedB|G8|[1", "GABc dedB|G8|]\n"),
+        ("|:GABc dedB|1 G8:|", "|:GABc dedB|G8:|\n"),
+        ("|:GABc dedB|[1 G8|A8:|", "|:GABc dedB|G8|A8:|\n"),
+        ("|:GABc dedB|1 G8:|2 A8:|", "|:GABc dedB|1 G8:|2 A8:|\n"),
         ("|:GABc dedB|1 G8:|2 A8|", "|:GABc dedB|1 G8:|2 A8|]\n"),
     ],
 )
