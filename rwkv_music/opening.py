@@ -12,7 +12,8 @@ from rwkv_music_tokenizers.abc_lexer import Token, lex
 
 # What a bar may hold, in quarters.
 SHORTEST_BAR, LONGEST_BAR = Fraction(1, 2), Fraction(32)
-PROMPT_LIMIT = 64 * 1024
+# Eight times the longest tune that models have learnt from, and heard within seconds.
+PROMPT_LIMIT = 16 * 1024
 DEFAULT_KEY = "G"
 DEFAULT_METER = "4/4"
 RHYTHM_METERS = {

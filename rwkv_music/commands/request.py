@@ -30,8 +30,6 @@ FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl|json)$", re.IGNORECASE)
 MIDI_NAME = re.compile(r"\.(mid|midi)$", re.IGNORECASE)
 ABC_SIGN = re.compile(r"\||^[ \t]*[A-Za-z]:", re.MULTILINE)
 LONGEST_NAME = 4096
-# Eight times the longest tune that models have learnt from, and heard within seconds.
-PROMPT_LIMIT = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def _repeating(args: argparse.Namespace) -> Request:
     if args.prompt is not None:
         prompt = read_prompt(args)
     else:
-        prompt = Prompt(_opened(without_controls(making.prompt), Header()), args.like.stem, args.like.parent)
+        prompt = Prompt(open_tune(without_controls(making.prompt), Header()), args.like.stem, args.like.parent)
     runs = tuple(replace(run, options=_options(args, asdict(run.options))) for run in making.runs)
     if args.bars is not None or args.max_tokens is not None:
         runs = (Run(runs[-1].options, *_limits(args)),)
@@ -182,14 +180,8 @@ def read_prompt(args: argparse.Namespace) -> Prompt:
     tune, remark = pick_tune(text, args.tune, name)
     if not ABC_SIGN.search(tune):
         raise UserError(f"{name} holds no ABC: neither a field such as K:D nor a bar line")
-    opening, remarks = _opened(tune, header), (remark,) if remark else ()
+    opening, remarks = open_tune(tune, header), (remark,) if remark else ()
     return Prompt(opening, path.stem, path.parent, remarks) if path else Prompt(opening, remarks=remarks)
-
-
-def _opened(tune: str, header: Header) -> Opening:
-    if len(tune) > PROMPT_LIMIT:
-        raise UserError(f"the prompt has {len(tune):,} characters; at most {PROMPT_LIMIT:,} can be continued")
-    return open_tune(tune, header)
 
 
 def _prompt_text(prompt: str) -> tuple[str, Path | None]:

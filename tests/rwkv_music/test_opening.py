@@ -163,7 +163,7 @@ def test_several_voices_are_refused_with_the_place():
 
 
 def test_a_prompt_has_a_limit():
-    with pytest.raises(UserError, match="at most 65,536"):
+    with pytest.raises(UserError, match="at most 16,384"):
         open_tune(HEADER + "GABc d4|" * 10_000)
 
 
