@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from rwkv_music_tokenizers.abc_reader import read_abc, read_tunebook
 from rwkv_music_tokenizers.errors import Place
@@ -191,7 +192,6 @@ def test_a_tune_without_music_is_left_out_of_a_tunebook():
 
 @pytest.mark.skipif(not COLLECTION.exists(), reason="needs the collection of tunes")
 def test_real_tunes_are_read_without_complaint():
-    zstandard = pytest.importorskip("zstandard")
     with zstandard.open(COLLECTION, "rb") as packed:
         tunes = [json.loads(line)["abc"] for line in io.TextIOWrapper(packed, encoding="utf-8")]
     warned = [score for score in map(read_abc, tunes) if score.warnings]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,7 +121,6 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "abc" / "valid.jsonl.zs
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the tunes are not here")
 def test_the_training_data_is_in_training_form():
-    zstandard = pytest.importorskip("zstandard")
     with zstandard.open(SHARED, "rt") as lines:
         tunes = [json.loads(line)["abc"] for line in lines]
     for tune in tunes:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -313,7 +314,6 @@ def test_every_feature_survives():
 
 @pytest.mark.skipif(not TUNES.exists(), reason="the tunes are not here")
 def test_real_tunes_survive():
-    zstandard = pytest.importorskip("zstandard")
     with zstandard.open(TUNES, "rt") as lines:
         for line in islice(lines, 0, None, 4):
             assert_survives(read_abc(json.loads(line)["abc"]))

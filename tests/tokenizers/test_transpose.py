@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -210,7 +211,6 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "abc" / "valid.jsonl.zs
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the tunes are not here")
 def test_real_tunes_sound_as_far_away_as_asked():
-    zstandard = pytest.importorskip("zstandard")
     with zstandard.open(SHARED, "rt") as lines:
         tunes = [json.loads(line)["abc"] for line in islice(lines, 0, None, 4)]
     for number, tune in enumerate(tunes):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rwkv_music.render.audio import render_wav
-from rwkv_music.render.errors import RenderError, SoundfontError
+from rwkv_music.render.errors import RenderError
 from rwkv_music.render.soundfonts import find_soundfont
 from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.midi_writer import write_midi
@@ -17,10 +17,7 @@ from rwkv_music_tokenizers.midi_writer import write_midi
 
 @pytest.fixture(scope="module")
 def soundfont() -> Path:
-    try:
-        return find_soundfont()
-    except SoundfontError as error:
-        pytest.skip(str(error))
+    return find_soundfont()
 
 
 def tune(music: str) -> bytes:

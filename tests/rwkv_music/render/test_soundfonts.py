@@ -1,6 +1,5 @@
 """Which soundfont is taken."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,8 +44,6 @@ def test_then_the_environment_the_user_and_the_system(bare: Path, monkeypatch: p
 
 
 def test_a_package_that_carries_one_is_the_last_resort(bare: Path, monkeypatch: pytest.MonkeyPatch):
-    if find_spec("pretty_midi") is None:
-        pytest.skip("pretty_midi is not installed")
     monkeypatch.setattr(soundfonts, "CARRIER", "pretty_midi")
     assert find_soundfont().suffix == ".sf2"
 
