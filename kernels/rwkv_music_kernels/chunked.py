@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rwkv_music_kernels.contract import Kernels, check_wkv7
-from rwkv_music_kernels.reference import wkv7_steps
+from rwkv_music_kernels.contract import check_wkv7
+from rwkv_music_kernels.packed import each_document
+from rwkv_music_kernels.reference import ReferenceKernels, wkv7_steps
 
 # Below this many tokens the plain loop starts fewer torch operations.
 _FEW_TOKENS = 4
 
 
-class ChunkedKernels(Kernels):
+class ChunkedKernels(ReferenceKernels):
     """Matrix products inside chunks, one small product a chunk between them; float32 or float64, autograd through torch.
 
     `chunk`: tokens a chunk. Exponents are centred on the middle of a chunk, so chunks up to 256 stay in range.
@@ -23,15 +24,31 @@ class ChunkedKernels(Kernels):
         self.chunk = chunk
 
     def wkv7(
-        self, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+        self,
+        r: Tensor,
+        w: Tensor,
+        k: Tensor,
+        v: Tensor,
+        a: Tensor,
+        b: Tensor,
+        state: Tensor,
+        cu_seqlens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels.wkv7`; where all seven are float64, so are the sums and the new state."""
-        _, tokens, _, _ = check_wkv7(r, w, k, v, a, b, state)
+        check_wkv7(r, w, k, v, a, b, state, cu_seqlens)
         with torch.autocast(r.device.type, enabled=False):
-            if tokens < _FEW_TOKENS:
-                return wkv7_steps(r, w, k, v, a, b, state)
-            rs, ws, ks, vs, as_, bs = (_cut(x.to(state.dtype), min(self.chunk, tokens)) for x in (r, w, k, v, a, b))
-            y, new_state = _wkv7_chunks(rs, ws, ks, vs, as_, bs, state)
+            if cu_seqlens is None:
+                return self._wkv7(r, w, k, v, a, b, state)
+            return each_document(self._wkv7, (r, w, k, v, a, b), state, cu_seqlens)
+
+    def _wkv7(
+        self, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        tokens = r.shape[1]
+        if tokens < _FEW_TOKENS:
+            return wkv7_steps(r, w, k, v, a, b, state)
+        rs, ws, ks, vs, as_, bs = (_cut(x.to(state.dtype), min(self.chunk, tokens)) for x in (r, w, k, v, a, b))
+        y, new_state = _wkv7_chunks(rs, ws, ks, vs, as_, bs, state)
         return y.to(v.dtype).flatten(2, 3)[:, :, :tokens].transpose(1, 2).contiguous(), new_state
 
 

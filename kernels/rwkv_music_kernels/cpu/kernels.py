@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor, autograd, bfloat16, empty, empty_like, float32, float64, is_grad_enabled
 
-from rwkv_music_kernels.contract import KernelError, Kernels, check_wkv7
+from rwkv_music_kernels.contract import KernelError, check_wkv7
 from rwkv_music_kernels.cpu import wkv7
 from rwkv_music_kernels.cpu.threads import HeadPool
 from rwkv_music_kernels.cpu.vectors import LANES
+from rwkv_music_kernels.packed import each_document
+from rwkv_music_kernels.reference import ReferenceKernels
 
 # State entries to update, below which waking a thread costs more than it brings (some 100 us).
 _MANY = 1_500_000
 
 
-class CpuKernels(Kernels):
+class CpuKernels(ReferenceKernels):
     """Numba on the CPU, float32 inside whatever comes in."""
 
     name = "cpu"
@@ -22,17 +24,29 @@ class CpuKernels(Kernels):
         self._pool = HeadPool()
 
     def wkv7(
-        self, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+        self,
+        r: Tensor,
+        w: Tensor,
+        k: Tensor,
+        v: Tensor,
+        a: Tensor,
+        b: Tensor,
+        state: Tensor,
+        cu_seqlens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels.wkv7`. Takes no float64, and N must be a multiple of LANES."""
-        size = check_wkv7(r, w, k, v, a, b, state)[3]
+        size = check_wkv7(r, w, k, v, a, b, state, cu_seqlens)[3]
         if r.device.type != "cpu":
             raise KernelError(f"the kernels 'cpu' run on the CPU, not on {r.device}; choose 'chunked'")
         if r.dtype == float64:
             raise KernelError("the kernels 'cpu' count in float32; choose 'reference' or 'chunked' for float64")
         if size % LANES:
             raise KernelError(f"the kernels 'cpu' take heads of a multiple of {LANES} channels, not {size}")
-        tensors = (r, w, k, v, a, b, state)
+        if cu_seqlens is not None:
+            return each_document(self._wkv7, (r, w, k, v, a, b), state, cu_seqlens)
+        return self._wkv7(r, w, k, v, a, b, state)
+
+    def _wkv7(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         if is_grad_enabled() and any(x.requires_grad for x in tensors):
             return _Wkv7.apply(self._pool, *tensors)  # pyright: ignore[reportReturnType]
         y, new_state, _, _ = _forward(self._pool, tensors, keep=False)
