@@ -10,8 +10,7 @@ from rwkv_music.checkpoint.load import CheckpointError, file_hash, load_weights
 from rwkv_music.library import ModelConfig, find_model
 from rwkv_music.model.spec import ModelError, Spec
 from rwkv_music.model.state import State
-from rwkv_music.model.v7 import Rwkv7
-from rwkv_music.model.versions import build_model, read_spec, tidy
+from rwkv_music.model.versions import Model, build_model, read_spec, shapes_of, tidy
 from rwkv_music_kernels.choose import choose_kernels
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -22,7 +21,7 @@ PIECE = 1024
 class Engine:
     """One model on one device. Its methods change neither the engine nor a state they are given."""
 
-    def __init__(self, model: Rwkv7, *, weights_hash: str = "", config: ModelConfig | None = None):
+    def __init__(self, model: Model, *, weights_hash: str = "", config: ModelConfig | None = None):
         """`weights_hash` is the sha256 of the weights file, by which a saved state knows its model."""
         self.model = model
         self.hash = weights_hash
@@ -41,7 +40,7 @@ class Engine:
         files = find_model(path_or_name)
         tensors = load_weights(files.weights)
         try:
-            spec = read_spec({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+            spec = read_spec(shapes_of(tensors))
             tensors = tidy(tensors, spec)
         except ModelError as error:
             raise CheckpointError(f"{files.weights}: {error}") from None

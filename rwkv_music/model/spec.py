@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
+from torch import Tensor
+
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 BLOCK = re.compile(r"blocks\.(\d+)\.")
@@ -29,6 +32,10 @@ class Spec:
     ffn: int
     # Number of token ids.
     vocabulary: int
+
+    def blank_memory(self, batch: int, device: str | torch.device = "cpu") -> Tensor:
+        """What the time mixes of all layers remember before the first token: (L, B, H, N, N) zeros, float32."""
+        return torch.zeros(self.layers, batch, self.heads, self.head_size, self.head_size, device=device)
 
 
 def count_layers(names: Iterable[str]) -> int:

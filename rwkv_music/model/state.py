@@ -18,7 +18,7 @@ class State:
     """Everything a model remembers of B pieces.
 
     time_shift, channel_shift: (L, B, C), the previous token's input to the time and channel mix of each layer.
-    wkv: (L, B, H, N, N) float32, [value channel, key channel].
+    wkv: (L, B, H, N, N) float32, [value channel, key channel]; RWKV-4 has (L, B, 3, C), see `Kernels.wkv4`.
     """
 
     time_shift: Tensor
@@ -29,8 +29,7 @@ class State:
     def zeros(cls, spec: Spec, batch: int = 1, device: str | torch.device = "cpu") -> "State":
         """The state before the first token."""
         shift = torch.zeros(spec.layers, batch, spec.width, device=device)
-        wkv = torch.zeros(spec.layers, batch, spec.heads, spec.head_size, spec.head_size, device=device)
-        return cls(shift, shift.clone(), wkv)
+        return cls(shift, shift.clone(), spec.blank_memory(batch, device))
 
     @property
     def batch(self) -> int:
@@ -54,26 +53,6 @@ class State:
             torch.cat([state.time_shift for state in states], dim=1),
             torch.cat([state.channel_shift for state in states], dim=1),
             torch.cat([state.wkv for state in states], dim=1),
-        )
-
-    def to_official(self) -> list[Tensor]:
-        """The flat list of PyPI `rwkv`, batch of one: per layer att_x (C), att_kv (H, N_value, N_key), ffn_x (C)."""
-        if self.batch != 1:
-            raise StateError(f"the official list holds one piece, this state holds {self.batch}: pick one first")
-        flat = []
-        for layer in range(self.wkv.shape[0]):
-            flat += [self.time_shift[layer, 0], self.wkv[layer, 0], self.channel_shift[layer, 0]]
-        return [tensor.clone() for tensor in flat]
-
-    @classmethod
-    def from_official(cls, flat: Sequence[Tensor]) -> "State":
-        """The inverse of `to_official`. Raises StateError when the list is no multiple of three."""
-        if not flat or len(flat) % 3:
-            raise StateError(f"the official list holds 3 tensors a layer, this one holds {len(flat)}")
-        return cls(
-            torch.stack([tensor.float() for tensor in flat[0::3]])[:, None],
-            torch.stack([tensor.float() for tensor in flat[2::3]])[:, None],
-            torch.stack([tensor.float() for tensor in flat[1::3]])[:, None],
         )
 
     def tensors(self) -> dict[str, Tensor]:

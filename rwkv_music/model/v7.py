@@ -6,18 +6,15 @@ implementation that goes with it. Letters: B pieces, T tokens, C channels, H hea
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rwkv_music.model.layers import Prefixed, linear, low_rank
 from rwkv_music.model.spec import Shapes, Spec, count_layers, dimensions
 from rwkv_music.model.state import State
-
-# exp(-1/2): the fastest a channel may forget is exp(-exp(-1/2)) a token.
-SLOWEST = 0.6065306597126334
-GROUP_NORM_EPS = 64e-5
+from rwkv_music_kernels.contract import LEAST_LOG_DECAY, Kernels
 
 
 @dataclass(frozen=True)
@@ -80,32 +77,13 @@ def unused_names(spec: Rwkv7Spec) -> set[str]:
     return {"blocks.0.att.v0", "blocks.0.att.v1", "blocks.0.att.v2"}
 
 
-class Recurrence(Protocol):
-    """The one kernel this version needs."""
-
-    def wkv7(
-        self, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
-    ) -> tuple[Tensor, Tensor]: ...
-
-
-def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x W^T, computed in the type of the weights."""
-    return F.linear(x.to(weight.dtype), weight)
-
-
-def low_rank(x: Tensor, down: Tensor, up: Tensor, between: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """between(x down) up, computed in the type of the weights. x: (B, T, C), down: (C, R), up: (R, C)."""
-    hidden = x.to(down.dtype) @ down
-    return (between(hidden) if between else hidden) @ up
-
-
 class Rwkv7:
     """The model. It holds its weights by their official names and changes neither them nor a state it is given.
 
     The residual stream, norms, decay and state are float32; matrix products run in the type of the matrices.
     """
 
-    def __init__(self, spec: Rwkv7Spec, weights: Mapping[str, Tensor], kernels: Recurrence):
+    def __init__(self, spec: Rwkv7Spec, weights: Mapping[str, Tensor], kernels: Kernels):
         self.spec = spec
         self.weights = weights
         self.kernels = kernels
@@ -118,81 +96,53 @@ class Rwkv7:
         ids: (B, T) int64, T >= 1; state: of B pieces; drop: applied to the output of every mix while training (dropout).
         Returns logits (B, T, V) float32 (bfloat16 under autocast) and the state after the last token.
         """
-        w = self.weights
-        x = self._norm(F.embedding(ids, w["emb.weight"]).float(), "blocks.0.ln0")
+        w = Prefixed(self.weights, "")
+        x = w.norm(F.embedding(ids, w["emb.weight"]).float(), "blocks.0.ln0")
         v_first: Tensor | None = None
         shifts, channel_shifts, wkvs = [], [], []
         for layer in range(self.spec.layers):
             block = f"blocks.{layer}."
-            normed = self._norm(x, block + "ln1")
+            normed = w.norm(x, block + "ln1")
             out, wkv, v_first = self._time_mix(
-                block + "att.", normed, state.time_shift[layer], state.wkv[layer], v_first
+                Prefixed(self.weights, block + "att."), normed, state.time_shift[layer], state.wkv[layer], v_first
             )
             x = x + (drop(out) if drop else out)
             shifts.append(normed[:, -1])
             wkvs.append(wkv)
-            normed = self._norm(x, block + "ln2")
-            out = self._channel_mix(block + "ffn.", normed, state.channel_shift[layer])
+            normed = w.norm(x, block + "ln2")
+            out = self._channel_mix(Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
             x = x + (drop(out) if drop else out)
             channel_shifts.append(normed[:, -1])
-        logits = linear(self._norm(x, "ln_out"), w["head.weight"])
+        logits = linear(w.norm(x, "ln_out"), w["head.weight"])
         return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
 
-    def _norm(self, x: Tensor, name: str) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], self.weights[name + ".weight"], self.weights[name + ".bias"])
-
     def _time_mix(
-        self, att: str, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None
+        self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x: (B, T, C), last: (B, C), wkv: (B, H, N, N). Returns the output like x, the new wkv, and layer 0's v."""
-        p = _Prefixed(self.weights, att)
         heads = (*x.shape[:2], self.spec.heads, self.spec.head_size)
-        dx = shift(x, last) - x
+        mixes = [p.vector(f"x_{letter}") for letter in "rwkvag"]
+        xr, xw, xk, xv, xa, xg = self.kernels.shift_mix(x, last, mixes)
 
-        r = linear(torch.addcmul(x, dx, p["x_r"]), p["receptance.weight"])
-        k = linear(torch.addcmul(x, dx, p["x_k"]), p["key.weight"])
-        xv = torch.addcmul(x, dx, p["x_v"])
-        v = linear(xv, p["value.weight"])
-        decay = p["w0"] + low_rank(torch.addcmul(x, dx, p["x_w"]), p["w1"], p["w2"], torch.tanh)
-        w = -SLOWEST * torch.sigmoid(decay.float())
-        rate = torch.sigmoid(p["a0"] + low_rank(torch.addcmul(x, dx, p["x_a"]), p["a1"], p["a2"]))
-        gate = low_rank(torch.addcmul(x, dx, p["x_g"]), p["g1"], p["g2"], torch.sigmoid)
+        r, k, v = linear(xr, p["receptance.weight"]), linear(xk, p["key.weight"]), linear(xv, p["value.weight"])
+        decay = p["w0"] + low_rank(xw, p["w1"], p["w2"], torch.tanh)
+        w = LEAST_LOG_DECAY * torch.sigmoid(decay.float())
+        rate = torch.sigmoid(p["a0"] + low_rank(xa, p["a1"], p["a2"]))
+        gate = low_rank(xg, p["g1"], p["g2"], torch.sigmoid)
         if v_first is None:
             v_first = v
         else:
             v = torch.lerp(v.float(), v_first.float(), torch.sigmoid(p["v0"] + low_rank(xv, p["v1"], p["v2"])).float())
 
-        # The removal key is made of k before the line that weakens k.
-        kk = F.normalize((k * p["k_k"]).float().view(heads), dim=-1, eps=1e-12)
-        k = torch.addcmul(k.float(), k * p["k_a"], rate.float() - 1)
-        r, w, k, v = (z.float().view(heads) for z in (r, w, k, v))
-        y, wkv = self.kernels.wkv7(r, w, k, v, -kk, kk * rate.float().view(heads), wkv)
+        k, removed, put_back = self.kernels.removal_key(k, rate, p.vector("k_k"), p.vector("k_a"), self.spec.heads)
+        r, w, v = (z.float().view(heads) for z in (r, w, v))
+        y, wkv = self.kernels.wkv7(r, w, k, v, removed, put_back, wkv)
 
         bonus = (r * k * p["r_k"]).sum(-1, keepdim=True) * v
-        flat = y.reshape(-1, self.spec.width)
-        y = F.group_norm(flat, self.spec.heads, p["ln_x.weight"], p["ln_x.bias"], GROUP_NORM_EPS)
-        y = (y.view(x.shape) + bonus.view(x.shape)) * gate
+        y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate, bonus)
         return linear(y, p["output.weight"]), wkv, v_first
 
-    def _channel_mix(self, ffn: str, x: Tensor, last: Tensor) -> Tensor:
+    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
         """x: (B, T, C), last: (B, C). Returns the output like x."""
-        p = _Prefixed(self.weights, ffn)
-        k = linear(torch.addcmul(x, shift(x, last) - x, p["x_k"]), p["key.weight"])
-        k = torch.relu(k)
-        return linear(k * k, p["value.weight"])
-
-
-class _Prefixed:
-    """The weights whose names begin with `prefix`, by the rest of their name."""
-
-    def __init__(self, weights: Mapping[str, Tensor], prefix: str):
-        self.weights = weights
-        self.prefix = prefix
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.weights[self.prefix + name]
-
-
-def shift(x: Tensor, last: Tensor) -> Tensor:
-    """Every token's predecessor. x: (B, T, C); last: (B, C), the token before the first."""
-    return torch.cat([last[:, None].to(x.dtype), x[:, :-1]], dim=1)
+        (xk,) = self.kernels.shift_mix(x, last, [p.vector("x_k")])
+        return linear(self.kernels.squared_relu(linear(xk, p["key.weight"])), p["value.weight"])

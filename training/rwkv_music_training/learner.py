@@ -10,7 +10,8 @@ import torch
 
 from rwkv_music.model.initial import initial_weights, new_spec
 from rwkv_music.model.state import State
-from rwkv_music.model.v7 import Recurrence, Rwkv7
+from rwkv_music.model.v7 import Rwkv7
+from rwkv_music_kernels.contract import Kernels
 from rwkv_music_training.batches import Batch
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.optimizer import language_loss, make_optimizer, set_learning_rate
@@ -38,7 +39,7 @@ def dropout(share: float, *seed: int) -> Callable[[torch.Tensor], torch.Tensor] 
 class Learner:
     """Float32 parameters under the official names, given to the same model class that plays them."""
 
-    def __init__(self, config: TrainingConfig, kernels: Recurrence):
+    def __init__(self, config: TrainingConfig, kernels: Kernels):
         generator = torch.Generator().manual_seed(config.seed)
         self.config = config
         self.spec = new_spec(config.layers, config.width, VOCABULARY, config.head_size, config.ffn_width)

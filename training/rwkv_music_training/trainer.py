@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from rwkv_music.model.v7 import Recurrence
+from rwkv_music_kernels.contract import Kernels
 from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.checkpoints import Checkpoint, Progress, check_tensors, load_checkpoint, save_checkpoint
 from rwkv_music_training.config import TrainingConfig
@@ -36,7 +36,7 @@ class Trainer:
     """One run in one folder: checkpoints/, best/ (a model folder), samples/, curve.csv, config.json."""
 
     def __init__(
-        self, config: TrainingConfig, batches: TuneBatches, valid: Sequence[Tune], folder: Path, kernels: Recurrence
+        self, config: TrainingConfig, batches: TuneBatches, valid: Sequence[Tune], folder: Path, kernels: Kernels
     ):
         self.config = config
         self.batches = batches

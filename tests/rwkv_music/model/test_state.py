@@ -37,18 +37,6 @@ def test_picked_rows_of_a_stack_are_the_rows():
     assert same(stack.pick([2, 1]), second.pick([1, 0]))
 
 
-def test_the_official_list_comes_back():
-    state = random_state()
-    flat = state.to_official()
-    assert [tuple(tensor.shape) for tensor in flat[:3]] == [(64,), (1, 64, 64), (64,)]
-    assert same(State.from_official(flat), state)
-
-
-def test_the_official_list_holds_one_piece():
-    with pytest.raises(StateError, match="pick one first"):
-        random_state(2).to_official()
-
-
 def test_written_tensors_come_back():
     state = random_state(3)
     assert same(State.from_tensors(state.tensors(), SPEC), state)

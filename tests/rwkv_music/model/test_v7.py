@@ -1,69 +1,15 @@
-"""RWKV-7 is what the official implementation computes, in one pass or in pieces."""
-
-from pathlib import Path
+"""RWKV-7: its dimensions, its initialisation, its relatives."""
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from rwkv_music.checkpoint.load import load_weights
 from rwkv_music.model.initial import initial_weights, new_spec
 from rwkv_music.model.spec import ModelError
 from rwkv_music.model.state import State
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.v7 import Rwkv7Spec
 from rwkv_music.model.versions import build_model, read_spec, tidy
 from rwkv_music_kernels.choose import choose_kernels
-
-BACKENDS = ["reference", "chunked", "cpu"]
-
-
-@pytest.fixture(scope="module")
-def official(data: Path) -> dict[str, torch.Tensor]:
-    return load_file(data / "engine/v7/golden.safetensors")
-
-
-def official_model(data: Path, backend: str) -> Rwkv7:
-    tensors = load_weights(data / "engine/v7/model.pth")
-    spec = read_spec({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    weights = {name: tensor.float() for name, tensor in tidy(tensors, spec).items()}
-    return build_model(spec, weights, choose_kernels("cpu", backend))
-
-
-def run(model: Rwkv7, ids: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
-    with torch.inference_mode():
-        logits, state = model.forward(ids[None], state or State.zeros(model.spec))
-    return logits[0], state
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_logits_and_state_are_the_official_ones(data, official, backend):
-    logits, state = run(official_model(data, backend), official["tokens"])
-    torch.testing.assert_close(logits, official["logits"], rtol=0, atol=1e-4)
-    names = [f"state.{layer}.{name}" for layer in range(2) for name in ("att_x", "att_kv", "ffn_x")]
-    for name, tensor in zip(names, state.to_official(), strict=True):
-        torch.testing.assert_close(tensor, official[name], rtol=0, atol=1e-4, msg=name)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("cut", [1, 7, 16, 33, 39])
-def test_two_pieces_are_one_pass(data, official, backend, cut):
-    model, ids = official_model(data, backend), official["tokens"]
-    whole, end = run(model, ids)
-    first, state = run(model, ids[:cut])
-    second, state = run(model, ids[cut:], state)
-    torch.testing.assert_close(torch.cat([first, second]), whole, rtol=0, atol=1e-5)
-    torch.testing.assert_close(state.wkv, end.wkv, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_token_by_token_is_one_pass(data, official, backend):
-    model, ids = official_model(data, backend), official["tokens"]
-    whole, _ = run(model, ids)
-    state, rows = State.zeros(model.spec), []
-    for token in ids:
-        logits, state = run(model, token[None], state)
-        rows.append(logits[0])
-    torch.testing.assert_close(torch.stack(rows), whole, rtol=0, atol=1e-5)
 
 
 def test_the_initialisation_is_the_official_one(data):
@@ -104,6 +50,7 @@ def test_the_spec_is_read_off_the_shapes_in_any_order():
 
 def test_a_model_of_one_layer_mixes_no_values():
     spec = read_spec(shapes_of(1))
+    assert isinstance(spec, Rwkv7Spec)
     assert (spec.layers, spec.value_rank) == (1, 0)
 
 
@@ -112,7 +59,7 @@ def test_a_model_of_one_layer_mixes_no_values():
     [
         ("blocks.0.ffn.s_emb.weight", "RWKV-7a"),
         ("blocks.0.ffn.enn.weight", "RWKV-8"),
-        ("blocks.0.att.time_decay", "RWKV-4"),
+        ("blocks.0.qkv.qq.weight", "RWKV-7b"),
     ],
 )
 def test_a_relative_that_computes_something_else_is_refused(name, reason):

@@ -1,0 +1,130 @@
+"""RWKV-6 "Finch": names and shapes of its tensors, and its whole forward pass.
+
+Source of the formulas: "Eagle and Finch: RWKV with Matrix-Valued States" (arXiv 2404.05892) and the implementation that
+goes with it. Letters: B pieces, T tokens, C channels, H heads, N channels a head, M rank of the mixing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rwkv_music.model.layers import Prefixed, linear, low_rank
+from rwkv_music.model.spec import ModelError, Shapes, Spec, count_layers, dimensions
+from rwkv_music.model.state import State
+from rwkv_music_kernels.contract import Kernels
+
+# The order in which time_maa_w1 and time_maa_w2 hold the five mixes.
+MIXES = "wkvrg"
+
+
+@dataclass(frozen=True)
+class Rwkv6Spec(Spec):
+    """The ranks of the two low-rank projections, besides what all versions have."""
+
+    mix_rank: int
+    decay_rank: int
+
+
+def read_spec(shapes: Shapes) -> Rwkv6Spec:
+    """The dimensions of RWKV-6 tensors. Raises ModelError."""
+    vocabulary, width = dimensions(shapes, "emb.weight", 2)
+    heads, head_size = dimensions(shapes, "blocks.0.att.time_faaaa", 2)
+    ranks = dimensions(shapes, "blocks.0.att.time_maa_w1", 2)[1]
+    if ranks % len(MIXES):
+        raise ModelError(f"'blocks.0.att.time_maa_w1' has {ranks} columns, expected a multiple of {len(MIXES)}")
+    return Rwkv6Spec(
+        version="6",
+        layers=count_layers(shapes),
+        width=width,
+        heads=heads,
+        head_size=head_size,
+        ffn=dimensions(shapes, "blocks.0.ffn.key.weight", 2)[0],
+        vocabulary=vocabulary,
+        mix_rank=ranks // len(MIXES),
+        decay_rank=dimensions(shapes, "blocks.0.att.time_decay_w1", 2)[1],
+    )
+
+
+def tensor_shapes(spec: Rwkv6Spec) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that the model uses, as official checkpoints have them."""
+    c, f, v, m, d = spec.width, spec.ffn, spec.vocabulary, spec.mix_rank, spec.decay_rank
+    shapes: dict[str, tuple[int, ...]] = {"emb.weight": (v, c), "head.weight": (v, c)}
+    norms = ["ln_out", "blocks.0.ln0"]
+    for layer in range(spec.layers):
+        block = f"blocks.{layer}."
+        att, ffn = block + "att.", block + "ffn."
+        norms += [block + "ln1", block + "ln2", att + "ln_x"]
+        shapes |= {f"{att}time_maa_{letter}": (1, 1, c) for letter in "x" + MIXES}
+        shapes |= {att + "time_maa_w1": (c, len(MIXES) * m), att + "time_maa_w2": (len(MIXES), m, c)}
+        shapes |= {att + "time_decay": (1, 1, c), att + "time_decay_w1": (c, d), att + "time_decay_w2": (d, c)}
+        shapes[att + "time_faaaa"] = (spec.heads, spec.head_size)
+        shapes |= {f"{att}{name}.weight": (c, c) for name in ("receptance", "key", "value", "output", "gate")}
+        shapes |= {f"{ffn}time_maa_{letter}": (1, 1, c) for letter in "kr"}
+        shapes |= {ffn + "key.weight": (f, c), ffn + "receptance.weight": (c, c), ffn + "value.weight": (c, f)}
+    return shapes | {f"{norm}.{leaf}": (c,) for norm in norms for leaf in ("weight", "bias")}
+
+
+class Rwkv6:
+    """The model. It holds its weights by their official names and changes neither them nor a state it is given.
+
+    The residual stream, norms, decay and state are float32; matrix products run in the type of the matrices.
+    """
+
+    def __init__(self, spec: Rwkv6Spec, weights: Mapping[str, Tensor], kernels: Kernels):
+        self.spec = spec
+        self.weights = weights
+        self.kernels = kernels
+
+    def forward(
+        self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, State]:
+        """See `Rwkv7.forward`."""
+        w = Prefixed(self.weights, "")
+        x = w.norm(F.embedding(ids, w["emb.weight"]).float(), "blocks.0.ln0")
+        shifts, channel_shifts, wkvs = [], [], []
+        for layer in range(self.spec.layers):
+            block = f"blocks.{layer}."
+            normed = w.norm(x, block + "ln1")
+            att = Prefixed(self.weights, block + "att.")
+            out, wkv = self._time_mix(att, normed, state.time_shift[layer], state.wkv[layer])
+            x = x + (drop(out) if drop else out)
+            shifts.append(normed[:, -1])
+            wkvs.append(wkv)
+            normed = w.norm(x, block + "ln2")
+            out = self._channel_mix(Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
+            x = x + (drop(out) if drop else out)
+            channel_shifts.append(normed[:, -1])
+        logits = linear(w.norm(x, "ln_out"), w["head.weight"])
+        return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
+
+    def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (B, T, C), last: (B, C), wkv: (B, H, N, N). Returns the output like x, and the new wkv."""
+        heads = (*x.shape[:2], self.spec.heads, self.spec.head_size)
+        xw, xk, xv, xr, xg = self.kernels.shift_mix(x, last, self._mixes(p, x, last))
+        r, k, v = (
+            linear(z, p[name + ".weight"]).float().view(heads)
+            for z, name in ((xr, "receptance"), (xk, "key"), (xv, "value"))
+        )
+        gate = F.silu(linear(xg, p["gate.weight"]))
+        decay = p["time_decay"] + low_rank(xw, p["time_decay_w1"], p["time_decay_w2"], torch.tanh)
+        w = -decay.float().exp().view(heads)
+        y, wkv = self.kernels.wkv6(r, k, v, w, p["time_faaaa"].float(), wkv)
+        y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate)
+        return linear(y, p["output.weight"]), wkv
+
+    def _mixes(self, p: Prefixed, x: Tensor, last: Tensor) -> list[Tensor]:
+        """How much of the token before each of the five inputs takes, five times (B, T, C)."""
+        (xx,) = self.kernels.shift_mix(x, last, [p.vector("time_maa_x")])
+        down, up = p["time_maa_w1"], p["time_maa_w2"]
+        hidden = torch.tanh(xx.to(down.dtype) @ down).view(*x.shape[:2], len(MIXES), self.spec.mix_rank)
+        moved = torch.einsum("btjm,jmc->jbtc", hidden, up)
+        return [p.vector(f"time_maa_{letter}") + part for letter, part in zip(MIXES, moved, strict=True)]
+
+    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
+        """x: (B, T, C), last: (B, C). Returns the output like x."""
+        xk, xr = self.kernels.shift_mix(x, last, [p.vector("time_maa_k"), p.vector("time_maa_r")])
+        k = linear(self.kernels.squared_relu(linear(xk, p["key.weight"])), p["value.weight"])
+        return torch.sigmoid(linear(xr, p["receptance.weight"])) * k
