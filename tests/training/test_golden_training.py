@@ -124,9 +124,12 @@ def test_gradients_reach_the_initial_state(golden, model):
     torch.testing.assert_close(gradient[1], expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
 
-def test_five_steps_of_the_learner_are_the_reference_steps(golden):
+# With Adam's epsilon of 1e-18 a gradient that is nothing but rounding still makes a whole step, in a direction that
+# depends on the processor: the norm of the next gradient tells how much of that there is.
+@pytest.mark.parametrize("backend, norms_within", [("reference", 1e-3), ("cpu", 1e-2)])
+def test_five_steps_of_the_learner_are_the_reference_steps(golden, backend, norms_within):
     config = TrainingConfig(layers=2, width=128, ffn=golden.spec.ffn, precision="float32", weight_decay=0.1, pieces=1)
-    learner = Learner(config, choose_kernels("cpu", "cpu"))
+    learner = Learner(config, choose_kernels("cpu", backend))
     assert learner.spec == golden.spec
     learner.restore({"weights": golden.weights})
     losses, norms = [], []
@@ -137,7 +140,7 @@ def test_five_steps_of_the_learner_are_the_reference_steps(golden):
         norms.append(learner.gradient_norm)
     losses.append(golden.loss(learner.model).item())
     torch.testing.assert_close(torch.tensor(losses), golden.vectors["opt_losses"].float(), rtol=0, atol=1e-3)
-    torch.testing.assert_close(torch.tensor(norms), golden.vectors["opt_gradnorms"].float(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(torch.tensor(norms), golden.vectors["opt_gradnorms"].float(), rtol=norms_within, atol=0)
     check_probes(golden, {**learner.parameters}, "opt_param_probe")
 
 
