@@ -29,9 +29,11 @@ def test_matrices_decay_and_w0_learns_twice_as_fast():
     weights = initial_weights(new_spec(2, 64, 128), torch.Generator())
     parameters = {name: torch.nn.Parameter(tensor) for name, tensor in weights.items()}
     names = {id(parameter): name for name, parameter in parameters.items()}
-    decaying, doubled, plain = (
-        [names[id(parameter)] for parameter in group["params"]] for group in parameter_groups(parameters, 0.1)
-    )
+    groups = {
+        (group["weight_decay"], group["rate_factor"]): [names[id(parameter)] for parameter in group["params"]]
+        for group in parameter_groups(parameters, 0.1)
+    }
+    decaying, doubled, plain = groups[0.1, 1.0], groups[0.0, 2.0], groups[0.0, 1.0]
     assert doubled == ["blocks.0.att.w0", "blocks.1.att.w0"]
     assert set(decaying) == {"emb.weight", "head.weight"} | {
         f"blocks.{layer}.{name}.weight"
@@ -43,9 +45,9 @@ def test_matrices_decay_and_w0_learns_twice_as_fast():
 
     optimizer = make_optimizer(parameters, CONFIG)
     set_learning_rate(optimizer, 3e-4)
-    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [
+    assert {(group["lr"], group["weight_decay"]) for group in optimizer.param_groups} == {
         (3e-4, CONFIG.weight_decay),
         (6e-4, 0.0),
         (3e-4, 0.0),
-    ]
+    }
     assert all(group["betas"] == (0.9, 0.99) and group["eps"] == 1e-18 for group in optimizer.param_groups)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from rwkv_music.model.state import State
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.versions import Model
 from rwkv_music_training.batches import by_length, pad
 from rwkv_music_training.corpus import Tune, document
 
@@ -54,7 +54,7 @@ NOTHING = Bits(0, 0, 0.0, 0.0, 0, 0.0)
 
 
 @torch.no_grad()
-def token_bits(model: Rwkv7, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> list[torch.Tensor]:
+def token_bits(model: Model, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> list[torch.Tensor]:
     """The cost in bits of every character and of the end token of each tune: a float32 vector a tune."""
     documents = [document(tune.text) for tune in tunes]
     costs: list[torch.Tensor] = [torch.empty(0)] * len(tunes)
@@ -67,7 +67,7 @@ def token_bits(model: Rwkv7, tunes: Sequence[Tune], tokens_per_batch: int = 8192
     return costs
 
 
-def evaluate(model: Rwkv7, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> dict[str, Bits]:
+def evaluate(model: Model, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> dict[str, Bits]:
     """The cost of the tunes by source, and of all of them under "all"."""
     by_source: dict[str, Bits] = {}
     for tune, costs in zip(tunes, token_bits(model, tunes, tokens_per_batch), strict=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.versions import Model
 from rwkv_music_training.checkpoints import Progress
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.evaluate import Bits
@@ -23,7 +23,7 @@ class ExportError(ValueError):
 
 
 def export_model(
-    folder: Path, model: Rwkv7, config: TrainingConfig, progress: Progress, bits: Mapping[str, Bits]
+    folder: Path, model: Model, config: TrainingConfig, progress: Progress, bits: Mapping[str, Bits]
 ) -> None:
     """Write model.safetensors (bf16, official names) and config.json into a new folder. Raises ExportError."""
     weights = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.weights.items()}
@@ -51,7 +51,7 @@ def machine(threads: int) -> str:
 
 
 def model_config(
-    model: Rwkv7, config: TrainingConfig, progress: Progress, bits: Mapping[str, Bits]
+    model: Model, config: TrainingConfig, progress: Progress, bits: Mapping[str, Bits]
 ) -> dict[str, object]:
     """What config.json says."""
     return {

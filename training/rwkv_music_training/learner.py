@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from rwkv_music.model.initial import initial_weights, new_spec
+from rwkv_music.model.spec import Spec
 from rwkv_music.model.state import State
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.versions import build_model, read_spec, shapes_of, tidy
 from rwkv_music_kernels.contract import Kernels
 from rwkv_music_training.batches import Batch
 from rwkv_music_training.config import TrainingConfig
@@ -37,23 +38,30 @@ def dropout(share: float, *seed: int) -> Callable[[torch.Tensor], torch.Tensor] 
 
 
 class Learner:
-    """Float32 parameters under the official names, given to the same model class that plays them."""
+    """Float32 parameters under the official names, given to the same model class that plays them.
 
-    def __init__(self, config: TrainingConfig, kernels: Kernels):
-        generator = torch.Generator().manual_seed(config.seed)
+    Without `weights` it begins as the config says, at the official initialisation of RWKV-7; with them it goes on from a
+    model of any version.
+    """
+
+    def __init__(self, config: TrainingConfig, kernels: Kernels, weights: Mapping[str, torch.Tensor] | None = None):
         self.config = config
-        self.spec = new_spec(config.layers, config.width, VOCABULARY, config.head_size, config.ffn_width)
-        first = initial_weights(self.spec, generator)
+        if weights is None:
+            self.spec: Spec = new_spec(config.layers, config.width, VOCABULARY, config.head_size, config.ffn_width)
+            first = initial_weights(self.spec, torch.Generator().manual_seed(config.seed))
+        else:
+            self.spec = read_spec(shapes_of(weights))
+            first = {name: tensor.float().clone() for name, tensor in tidy(weights, self.spec).items()}
         self.parameters = {name: torch.nn.Parameter(tensor) for name, tensor in first.items()}
         self.average = {name: tensor.clone() for name, tensor in first.items()} if config.average else {}
         self.optimizer = make_optimizer(self.parameters, config)
         # Whole pieces in parallel wait for each other once a step; threads inside every operation would do so always.
         self._workers = ThreadPoolExecutor(config.threads, "learner", initializer=torch.set_num_threads, initargs=(1,))
-        self.model = Rwkv7(self.spec, self.parameters, kernels)
+        self.model = build_model(self.spec, self.parameters, kernels)
         # Of the last gradient, before it was clipped.
         self.gradient_norm = 0.0
         # The weights that are read on validation tunes, sampled from and exported.
-        self.best_guess = Rwkv7(self.spec, self.average or self.parameters, kernels)
+        self.best_guess = build_model(self.spec, self.average or self.parameters, kernels)
 
     @property
     def size(self) -> int:

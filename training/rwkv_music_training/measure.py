@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.abc2midi import find_abc2midi
 from rwkv_music_training.copying import Copied, longest_copies
@@ -58,7 +58,7 @@ class Findings:
     known_texts: int
 
 
-def measure(model: Rwkv7, data: Path, count: int, seed: int, say: Callable[[str], None]) -> Findings:
+def measure(model: Model, data: Path, count: int, seed: int, say: Callable[[str], None]) -> Findings:
     """Measure a model on the data folder. Raises CorpusError and JudgeError."""
     program = find_abc2midi()
     started = time.monotonic()

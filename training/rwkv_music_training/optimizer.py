@@ -40,22 +40,20 @@ def language_loss(
     return _L2Wrap.apply(loss, chosen, l2wrap) if l2wrap > 0 else loss  # pyright: ignore[reportReturnType]
 
 
+# How much faster than the rest the decays learn, and RWKV-4's bonus.
+RATE_FACTORS = {"att.w0": 2.0, "att.time_decay": 2.0, "att.time_first": 3.0}
+
+
 def parameter_groups(parameters: Mapping[str, torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW groups: att.w0 learns twice as fast; only matrices (".weight", two squeezed dims) decay."""
-    decaying, doubled, plain = [], [], []
+    """AdamW groups of the official trainers: RATE_FACTORS; only matrices (".weight", two squeezed dims) decay."""
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        if name.endswith("att.w0"):
-            doubled.append(parameter)
-        elif parameter.squeeze().dim() >= 2 and ".weight" in name:
-            decaying.append(parameter)
-        else:
-            plain.append(parameter)
-    groups = (
-        {"params": decaying, "weight_decay": weight_decay, "rate_factor": 1.0},
-        {"params": doubled, "weight_decay": 0.0, "rate_factor": 2.0},
-        {"params": plain, "weight_decay": 0.0, "rate_factor": 1.0},
-    )
-    return [group for group in groups if group["params"]]
+        decays = parameter.squeeze().dim() >= 2 and ".weight" in name
+        factor = next((factor for end, factor in RATE_FACTORS.items() if name.endswith(end)), 1.0)
+        groups.setdefault((weight_decay if decays else 0.0, factor), []).append(parameter)
+    return [
+        {"params": members, "weight_decay": decay, "rate_factor": factor} for (decay, factor), members in groups.items()
+    ]
 
 
 def make_optimizer(parameters: Mapping[str, torch.nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:

@@ -12,7 +12,6 @@ import torch
 from rwkv_music.checkpoint.load import CheckpointError
 from rwkv_music.engine import Engine
 from rwkv_music.library import ModelNotFoundError, find_model
-from rwkv_music.model.v7 import Rwkv7
 from rwkv_music_training.abc2midi import JudgeError
 from rwkv_music_training.corpus import CorpusError
 from rwkv_music_training.curve import CurveError, read_curve
@@ -51,7 +50,6 @@ def report(options: argparse.Namespace) -> None:
     rows = read_curve(curve)
     torch.set_num_threads(1)
     model = Engine.open(options.model).model
-    assert isinstance(model, Rwkv7)
     found = measure(model, options.data, options.tunes, options.seed, say)
 
     options.page.parent.mkdir(parents=True, exist_ok=True)

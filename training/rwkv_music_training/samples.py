@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from rwkv_music.model.state import State
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.abc_tokens import decode, encode
 from rwkv_music_training.corpus import BEGIN, END
 
@@ -22,7 +22,7 @@ def draw(logits: torch.Tensor, temperature: float, top_p: float, generator: torc
 
 @torch.no_grad()
 def sample_tunes(
-    model: Rwkv7,
+    model: Model,
     count: int,
     opening: str = "",
     *,
@@ -51,7 +51,7 @@ def sample_tunes(
     return [opening + decode(tokens) for tokens in written]
 
 
-def sample_many(model: Rwkv7, count: int, *, rows: int = 25, seed: int = 1, max_length: int = 2500) -> list[str]:
+def sample_many(model: Model, count: int, *, rows: int = 25, seed: int = 1, max_length: int = 2500) -> list[str]:
     """`count` tunes from nothing at temperature 0.9 and top-p 0.95, `rows` at a time.
 
     Every group draws from its own generator, on one of torch's threads, so the number of cores changes nothing.
