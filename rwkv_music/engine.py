@@ -1,6 +1,6 @@
 """A model at work: token ids in, logits and a new state out. The engine knows ids only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,47 +10,57 @@ from rwkv_music.checkpoint.load import CheckpointError, file_hash, load_weights
 from rwkv_music.library import ModelConfig, find_model
 from rwkv_music.model.spec import ModelError, Spec
 from rwkv_music.model.state import State
-from rwkv_music.model.versions import Model, build_model, read_spec, shapes_of, tidy
-from rwkv_music_kernels.choose import choose_kernels
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# Tokens read in one pass; longer inputs go through in pieces, so memory does not grow with the length.
-PIECE = 1024
+from rwkv_music.model.versions import Model, read_spec, shapes_of, start_memory, tidy
+from rwkv_music.running import DTYPES, Runner, choose_runner, torch_model
 
 
 class Engine:
-    """One model on one device. Its methods change neither the engine nor a state they are given."""
+    """One model on one device. Its methods change neither the engine nor a state they are given.
 
-    def __init__(self, model: Model, *, weights_hash: str = "", config: ModelConfig | None = None):
-        """`weights_hash` is the sha256 of the weights file, by which a saved state knows its model."""
-        self.model = model
+    On the CPU the logits of a piece are the same bits whatever else is in the batch and however its ids are cut into
+    calls, at a fixed dtype. On a GPU they are the same to rounding.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        runner: Runner,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        weights_hash: str = "",
+        config: ModelConfig | None = None,
+        start: Tensor | None = None,
+    ):
+        """`weights_hash` is the sha256 of the weights file, by which a saved state knows its model.
+
+        start: the memory (L, 1, H, N, N) that a piece begins with where weights were tuned with one; None: nothing.
+        """
+        self.spec = spec
+        self.runner = runner
+        self.device = torch.device(device)
+        self.dtype = dtype
         self.hash = weights_hash
         self.config = config
-        self.device = model.weights["emb.weight"].device
-        self.dtype = model.weights["emb.weight"].dtype
+        self._start = start
 
     @classmethod
-    def open(cls, path_or_name: str | Path, device: str = "cpu", dtype: str = "float32") -> "Engine":
-        """The model in a file or folder, or the embedded model of that name, ready to run.
+    def open(
+        cls, path_or_name: str | Path, device: str = "cpu", dtype: str = "float32", kernels: str | None = None
+    ) -> "Engine":
+        """The model in a file or folder, or of that name, ready to run.
 
-        Raises CheckpointError (or OSError) when the weights cannot be used, ValueError for an unknown dtype.
+        dtype: of the matrices, "float32", "bfloat16" or on the CPU "int8"; kernels: a backend by name (see `doctor`),
+        None for the fastest. Raises CheckpointError (or OSError) when the weights cannot be used, ValueError for an
+        unknown dtype, KernelError for a backend that cannot run here.
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype '{dtype}' is none of {', '.join(DTYPES)}")
         files = find_model(path_or_name)
-        tensors = load_weights(files.weights)
-        try:
-            spec = read_spec(shapes_of(tensors))
-            tensors = tidy(tensors, spec)
-        except ModelError as error:
-            raise CheckpointError(f"{files.weights}: {error}") from None
-        weights = {name: place(tensor, device, DTYPES[dtype]) for name, tensor in tensors.items()}
-        model = build_model(spec, weights, choose_kernels(device))
-        return cls(model, weights_hash=file_hash(files.weights), config=files.config)
-
-    @property
-    def spec(self) -> Spec:
-        return self.model.spec
+        spec, weights, start = _read(files.weights)
+        runner = choose_runner(spec, weights, device, dtype, kernels)
+        digest = file_hash(files.weights)
+        return cls(spec, runner, device=device, dtype=dtype, weights_hash=digest, config=files.config, start=start)
 
     def advance(
         self, ids: Sequence[int] | Tensor, state: State | None = None, all_logits: bool = False
@@ -59,35 +69,51 @@ class Engine:
 
         ids: (T,) for one piece or (B, T) for several, T >= 1, each in 0..V-1. Returns float32 logits for what follows
         the last token, (V,) or (B, V), or with `all_logits` what follows each token, (T, V) or (B, T, V); and the
-        state after the last token. Raises ValueError for ids or a state that do not fit.
+        state after the last token. Rows join and leave between calls by `State.stack` and `State.pick`. Raises
+        ValueError for ids or a state that do not fit.
         """
         rows = torch.as_tensor(ids, dtype=torch.int64, device=self.device)
         single = rows.dim() == 1
         rows = rows[None] if single else rows
-        if rows.dim() != 2 or rows.shape[1] < 1:
+        if rows.dim() != 2 or rows.shape[0] < 1 or rows.shape[1] < 1:
             raise ValueError(f"ids must be (T,) or (B, T) with at least one token, not {list(rows.shape)}")
         if int(rows.min()) < 0 or int(rows.max()) >= self.spec.vocabulary:
             raise ValueError(f"ids must be in 0..{self.spec.vocabulary - 1}")
-        state = self.fit(state, rows.shape[0])
-        kept = []
-        with torch.inference_mode():
-            for piece in rows.split(PIECE, dim=1):
-                logits, state = self.model.forward(piece, state)
-                kept.append(logits if all_logits else logits[:, -1:])
-        result = torch.cat(kept, dim=1).float() if all_logits else kept[-1][:, -1].float()
-        return (result[0] if single else result), state
+        logits, state = self.runner.forward(rows, self.fit(state, rows.shape[0]), all_logits)
+        logits = logits if all_logits else logits[:, -1]
+        return (logits[0] if single else logits), state
 
     def fit(self, state: State | None, batch: int) -> State:
-        """The state to go on from, on this device: zeros for None. Raises ValueError when it is of another model."""
-        blank = State.zeros(self.spec, batch, "meta")
+        """The state to go on from, on this device; None is the beginning. Raises ValueError when it is of another model."""
         if state is None:
-            return State.zeros(self.spec, batch, self.device)
+            return self.beginning(batch)
+        blank = State.zeros(self.spec, batch, "meta")
         if state.wkv.shape != blank.wkv.shape or state.time_shift.shape != blank.time_shift.shape:
             raise ValueError(f"the state is {list(state.wkv.shape)}, this model and batch need {list(blank.wkv.shape)}")
         return state.to(self.device)
 
+    def beginning(self, batch: int = 1) -> State:
+        """What the model remembers before the first token."""
+        blank = State.zeros(self.spec, batch, self.device)
+        if self._start is None:
+            return blank
+        memory = self._start.to(self.device).expand(-1, batch, -1, -1, -1).contiguous()
+        return State(blank.time_shift, blank.channel_shift, memory)
 
-def place(tensor: Tensor, device: str, dtype: torch.dtype) -> Tensor:
-    """A weight where and as it is computed with: matrices in `dtype`, vectors in float32, whose digits matter most."""
-    vector = sum(size > 1 for size in tensor.shape) < 2
-    return tensor.to(device, torch.float32 if vector else dtype)
+
+def open_model(
+    path_or_name: str | Path, device: str = "cpu", dtype: str = "float32", kernels: str | None = None
+) -> Model:
+    """The model itself, in torch, as training and measuring need it. Raises like `Engine.open`."""
+    spec, weights, _ = _read(find_model(path_or_name).weights)
+    return torch_model(spec, weights, device, dtype, kernels)
+
+
+def _read(path: Path) -> tuple[Spec, Mapping[str, Tensor], Tensor | None]:
+    """The spec, the tensors it needs, each made when it is asked for, and the memory to begin with if there is one."""
+    tensors = load_weights(path)
+    try:
+        spec = read_spec(shapes_of(tensors))
+        return spec, tidy(tensors, spec), start_memory(tensors, spec)
+    except ModelError as error:
+        raise CheckpointError(f"{path}: {error}") from None

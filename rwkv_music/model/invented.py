@@ -25,10 +25,12 @@ def standard_spec(
     every: dict[str, Any] = {"version": version, "layers": layers, "width": width, "vocabulary": vocabulary}
     every |= {"heads": width // head_size, "head_size": head_size, "ffn": ffn or int(3.5 * width) // 32 * 32}
     if version == "4":
-        return Rwkv4Spec(**{**every, "heads": width, "head_size": 1, "ffn": ffn or 4 * width})
+        every.update(heads=width, head_size=1, ffn=ffn or 4 * width)
+        return Rwkv4Spec(**every)
     if version in ("5.0", "5.1", "5.2"):
-        ffn_5_0 = {"ffn": ffn or 4 * width} if version == "5.0" else {}
-        return Rwkv5Spec(**{**every, **ffn_5_0}, bonus="time_first" if version == "5.0" else "time_faaaa")
+        if version == "5.0":
+            every["ffn"] = ffn or 4 * width
+        return Rwkv5Spec(**every, bonus="time_first" if version == "5.0" else "time_faaaa")
     if version == "6":
         wide = 2 if width >= 4096 else 1
         return Rwkv6Spec(**every, mix_rank=32 * wide, decay_rank=64 * wide)
@@ -37,7 +39,8 @@ def standard_spec(
         rounded = {name: max(32, 32 * round(factor * math.sqrt(width) / 32)) for name, factor in ranks.items()}
         if layers == 1:
             rounded["value_rank"] = 0
-        return Rwkv7Spec(**{**every, "ffn": ffn or 4 * width}, **rounded)
+        every["ffn"] = ffn or 4 * width
+        return Rwkv7Spec(**every, **rounded)
     raise ValueError(f"there is no version {version!r}; choose 4, 5.0, 5.1, 5.2, 6 or 7")
 
 

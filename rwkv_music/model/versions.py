@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from rwkv_music.model import v4, v5, v6, v7
@@ -126,6 +127,22 @@ def tidy(tensors: Mapping[str, Tensor], spec: Spec) -> Tidy:
     if spec.heads * spec.head_size != spec.width:
         raise ModelError(f"{spec.heads} heads of {spec.head_size} channels do not make the width {spec.width}")
     return Tidy(tensors, expected)
+
+
+def start_memory(tensors: Mapping[str, Tensor], spec: Spec) -> Tensor | None:
+    """The tuned memory (L, 1, H, N, N) that lies beside the weights, float32; None where there is none.
+
+    Raises ModelError when some layers have one and others not, or when it is of another size.
+    """
+    names = [f"blocks.{layer}.att.time_state" for layer in range(spec.layers)]
+    if not any(name in tensors for name in names):
+        return None
+    shape = (spec.heads, spec.head_size, spec.head_size)
+    found = shapes_of(tensors)
+    for name in names:
+        if found.get(name) != shape or spec.version == "4":
+            raise ModelError(f"'{name}' has shape {list(found.get(name, ()))}, expected {list(shape)}")
+    return torch.stack([tensors[name].float() for name in names])[:, None]
 
 
 def build_model(spec: Spec, weights: Mapping[str, Tensor], kernels: Kernels) -> Model:

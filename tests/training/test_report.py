@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from rwkv_music.engine import Engine
+from rwkv_music.engine import Engine, open_model
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.curve import CurveError, read_curve
@@ -124,5 +124,5 @@ def test_every_source_is_credited():
 
 
 def test_bits_of_all_sources_are_their_sum(tunes, run):
-    bits = evaluate(Engine.open(run / "best").model, tunes[:6])  # pyright: ignore[reportArgumentType]
+    bits = evaluate(open_model(run / "best"), tunes[:6])
     assert bits["all"].text == pytest.approx(bits["made up"].text + bits["other"].text)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rwkv_music.checkpoint.load import CheckpointError
-from rwkv_music.engine import Engine
+from rwkv_music.engine import open_model
 from rwkv_music.library import ModelNotFoundError, find_model
 from rwkv_music_training.abc2midi import JudgeError
 from rwkv_music_training.corpus import CorpusError
@@ -49,7 +49,7 @@ def report(options: argparse.Namespace) -> None:
     curve = options.curve or options.page.with_name(f"{options.page.stem}-curve.csv")
     rows = read_curve(curve)
     torch.set_num_threads(1)
-    model = Engine.open(options.model).model
+    model = open_model(options.model)
     found = measure(model, options.data, options.tunes, options.seed, say)
 
     options.page.parent.mkdir(parents=True, exist_ok=True)
