@@ -11,7 +11,7 @@ MOST_THREADS = 1024
 MOST_BARS = 10_000
 MOST_TOKENS = 10_000_000
 # Those of the engine, named here because asking it takes seconds; the first is the default.
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "int8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

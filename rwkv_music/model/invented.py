@@ -23,7 +23,7 @@ def standard_spec(
     version: "4", "5.0", "5.1", "5.2", "6" or "7". Raises ValueError for another.
     """
     every: dict[str, Any] = {"version": version, "layers": layers, "width": width, "vocabulary": vocabulary}
-    every |= {"heads": width // head_size, "head_size": head_size, "ffn": ffn or int(3.5 * width) // 32 * 32}
+    every.update(heads=width // head_size, head_size=head_size, ffn=ffn or int(3.5 * width) // 32 * 32)
     if version == "4":
         every.update(heads=width, head_size=1, ffn=ffn or 4 * width)
         return Rwkv4Spec(**every)
@@ -36,11 +36,11 @@ def standard_spec(
         return Rwkv6Spec(**every, mix_rank=32 * wide, decay_rank=64 * wide)
     if version == "7":
         ranks = {"decay_rank": 2.5, "rate_rank": 2.5, "value_rank": 1.7, "gate_rank": 5.0}
-        rounded = {name: max(32, 32 * round(factor * math.sqrt(width) / 32)) for name, factor in ranks.items()}
-        if layers == 1:
-            rounded["value_rank"] = 0
+        every.update({name: max(32, 32 * round(factor * math.sqrt(width) / 32)) for name, factor in ranks.items()})
         every["ffn"] = ffn or 4 * width
-        return Rwkv7Spec(**every, **rounded)
+        if layers == 1:
+            every["value_rank"] = 0
+        return Rwkv7Spec(**every)
     raise ValueError(f"there is no version {version!r}; choose 4, 5.0, 5.1, 5.2, 6 or 7")
 
 
