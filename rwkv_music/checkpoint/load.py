@@ -1,64 +1,43 @@
 """A weights file, from whoever wrote it, to named tensors: nothing in it is ever executed."""
 
 import hashlib
-import pickle
-import struct
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from rwkv_music.checkpoint.names import unwrap
-from rwkv_music.model.spec import ModelError
+from rwkv_music.checkpoint.names import strip_prefixes
+from rwkv_music.checkpoint.pth import read_pth
+from rwkv_music.checkpoint.safetensors_file import read_safetensors
+from rwkv_music.checkpoint.source import CheckpointError, Stored, Weights
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# What reading a damaged zip archive or pickle raises, whichever byte of it is wrong.
-DAMAGED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-    struct.error,
-    zipfile.BadZipFile,
-)
+ARCHIVES = (".pth", ".pt", ".bin", ".ckpt")
+SAFETENSORS = (".safetensors", ".st")
 
 
-class CheckpointError(ValueError):
-    """A weights file that cannot be used: the path and the reason in one line."""
+def load_weights(path: Path) -> Weights:
+    """The tensors of a weights file by official name, each read from the file when it is asked for.
 
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` or `.safetensors` file by name, on the CPU, in the file's own types.
-
+    Nothing but names and shapes is read here, and values are checked as they are read: see `Weights`.
     Raises CheckpointError; FileNotFoundError and other OSErrors of opening the file pass through.
     """
-    readers = {".pth": _read_pth, ".pt": _read_pth, ".safetensors": _read_safetensors}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise CheckpointError(f"{path}: weights are read from {', '.join(readers)} files")
-    with path.open("rb"):
-        pass
-    tensors = unwrap(reader(path))
-    if tensors is None:
-        raise CheckpointError(f"{path}: no named tensors in this file")
-    for name, tensor in tensors.items():
-        if tensor.dtype not in DTYPES:
-            raise CheckpointError(f"{path}: '{name}' is {tensor.dtype}, expected float32, bfloat16 or float16")
-        if tensor.layout != torch.strided or not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path}: '{name}' holds values that are not finite numbers")
-    return dict(tensors)
+    stored, metadata = read_file(path)
+    try:
+        stored = strip_prefixes(stored)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return Weights(path, stored, "official", metadata)
+
+
+def read_file(path: Path) -> tuple[Mapping[str, Stored], dict[str, str]]:
+    """The tensors of one file by the names in it, and its metadata. Raises CheckpointError or OSError."""
+    suffix = path.suffix.lower()
+    if suffix in ARCHIVES:
+        return read_pth(path), {}
+    if suffix in SAFETENSORS:
+        return read_safetensors(path)
+    raise CheckpointError(f"{path}: weights are read from {', '.join((*ARCHIVES, *SAFETENSORS))} files")
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -79,33 +58,3 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _read_safetensors(path: Path) -> object:
-    try:
-        return load_file(path)
-    except (SafetensorError, *DAMAGED) as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({first_line(error)})") from None
-
-
-def _read_pth(path: Path) -> object:
-    try:
-        _check_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except DAMAGED as error:
-        raise CheckpointError(f"{path}: not a whole PyTorch weights file ({first_line(error)})") from None
-
-
-def _check_archive(path: Path) -> None:
-    """PyTorch stores tensors uncompressed; an archive that unpacks to more than its own size is a trap."""
-    if not zipfile.is_zipfile(path):
-        raise ModelError("it is no zip archive as PyTorch has written since 1.6")
-    with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-            raise ModelError("it unpacks to more than its own size")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, cut to one short line."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:120]

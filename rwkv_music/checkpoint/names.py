@@ -1,29 +1,40 @@
 """Checkpoints as other programs wrap them: tensors inside a dictionary, names behind a prefix."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import Tensor
 
+T = TypeVar("T")
+
 WRAPPERS = ("state_dict", "model", "module")
 PREFIXES = ("_forward_module.", "model.", "module.")
+# Dictionaries in dictionaries; a hostile file can make one that holds itself.
+DEPTH = 4
 
 
-def unwrap(content: object) -> Mapping[str, Tensor] | None:
-    """The mapping of names to tensors in what a checkpoint file holds, prefixes removed; None when there is none."""
-    while isinstance(content, dict) and "emb.weight" not in content:
-        inner = next((content[name] for name in WRAPPERS if isinstance(content.get(name), dict)), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, dict) or not content:
-        return None
-    if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()):
-        return None
-    return {strip_prefixes(name): tensor for name, tensor in content.items()}
+def find_tensors(content: object) -> Mapping[str, Tensor] | None:
+    """The mapping of names to tensors in what a checkpoint file holds; None when there is none."""
+    for _ in range(DEPTH):
+        if not isinstance(content, dict) or not content:
+            return None
+        if all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()):
+            return content
+        content = next((content[name] for name in WRAPPERS if isinstance(content.get(name), dict)), None)
+    return None
 
 
-def strip_prefixes(name: str) -> str:
-    """The official name: 'model.blocks.0.ln1.weight' is 'blocks.0.ln1.weight'."""
-    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
-        name = name[len(prefix) :]
-    return name
+def strip_prefixes(tensors: Mapping[str, T]) -> dict[str, T]:
+    """The same with the prefixes of training frameworks off the names: 'model.blocks.0.ln1.weight' loses 'model.'.
+
+    Raises ValueError when two names become one.
+    """
+    stripped: dict[str, T] = {}
+    for name, tensor in tensors.items():
+        short = name
+        while prefix := next((prefix for prefix in PREFIXES if short.startswith(prefix)), ""):
+            short = short[len(prefix) :]
+        if short in stripped:
+            raise ValueError(f"two tensors are called '{short}'")
+        stripped[short] = tensor
+    return stripped
