@@ -1,15 +1,15 @@
 """A weights file, from whoever wrote it, to named tensors: nothing in it is ever executed."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
-from torch import Tensor
-
+from rwkv_music.checkpoint.folder import INDEXES, config_beside, file_in, read_shards
+from rwkv_music.checkpoint.layouts.recipe import Contents
+from rwkv_music.checkpoint.layouts.recognise import official_tensors
 from rwkv_music.checkpoint.names import strip_prefixes
 from rwkv_music.checkpoint.pth import read_pth
 from rwkv_music.checkpoint.safetensors_file import read_safetensors
+from rwkv_music.checkpoint.save import save_weights as save_weights
 from rwkv_music.checkpoint.source import CheckpointError, Stored, Weights
 
 ARCHIVES = (".pth", ".pt", ".bin", ".ckpt")
@@ -17,20 +17,25 @@ SAFETENSORS = (".safetensors", ".st")
 
 
 def load_weights(path: Path) -> Weights:
-    """The tensors of a weights file by official name, each read from the file when it is asked for.
+    """The tensors of a weights file, in whatever layout, by official name; each is read when it is asked for.
 
-    Nothing but names and shapes is read here, and values are checked as they are read: see `Weights`.
-    Raises CheckpointError; FileNotFoundError and other OSErrors of opening the file pass through.
+    path: a file, an index of several, or a folder that holds either. Nothing but names and shapes is read here, and
+    values are checked as they are read: see `Weights`. Raises CheckpointError; FileNotFoundError and other OSErrors of
+    opening the file pass through.
     """
-    stored, metadata = read_file(path)
+    path = file_in(path) if path.is_dir() else path
+    stored, metadata = read_shards(path, _read_file) if path.name in INDEXES else _read_file(path)
     try:
         stored = strip_prefixes(stored)
+        shapes = {name: tensor.shape for name, tensor in stored.items()}
+        archive = path.suffix.lower() in ARCHIVES or path.name == INDEXES[1]
+        tensors, layout = official_tensors(stored, Contents(shapes, metadata, config_beside(path), archive))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return Weights(path, stored, "official", metadata)
+    return Weights(path, tensors, layout, metadata)
 
 
-def read_file(path: Path) -> tuple[Mapping[str, Stored], dict[str, str]]:
+def _read_file(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     """The tensors of one file by the names in it, and its metadata. Raises CheckpointError or OSError."""
     suffix = path.suffix.lower()
     if suffix in ARCHIVES:
@@ -38,17 +43,6 @@ def read_file(path: Path) -> tuple[Mapping[str, Stored], dict[str, str]]:
     if suffix in SAFETENSORS:
         return read_safetensors(path)
     raise CheckpointError(f"{path}: weights are read from {', '.join((*ARCHIVES, *SAFETENSORS))} files")
-
-
-def save_weights(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, aside first and then renamed, so that `path` is whole or untouched."""
-    aside = path.with_name(path.name + ".part")
-    try:
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, aside, dict(metadata or {}))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def file_hash(path: Path) -> str:
