@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from rwkv_music.checkpoint.folder import INDEXES, config_beside, file_in, read_shards
+from rwkv_music.checkpoint.gguf_read import read_gguf
 from rwkv_music.checkpoint.layouts.recipe import Contents
 from rwkv_music.checkpoint.layouts.recognise import official_tensors
 from rwkv_music.checkpoint.names import strip_prefixes
@@ -14,6 +15,7 @@ from rwkv_music.checkpoint.source import CheckpointError, Stored, Weights
 
 ARCHIVES = (".pth", ".pt", ".bin", ".ckpt")
 SAFETENSORS = (".safetensors", ".st")
+GGUF = ".gguf"
 
 
 def load_weights(path: Path) -> Weights:
@@ -24,6 +26,8 @@ def load_weights(path: Path) -> Weights:
     opening the file pass through.
     """
     path = file_in(path) if path.is_dir() else path
+    if path.suffix.lower() == GGUF:
+        return read_gguf(path)
     stored, metadata = read_shards(path, _read_file) if path.name in INDEXES else _read_file(path)
     try:
         stored = strip_prefixes(stored)
@@ -42,7 +46,7 @@ def _read_file(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
         return read_pth(path), {}
     if suffix in SAFETENSORS:
         return read_safetensors(path)
-    raise CheckpointError(f"{path}: weights are read from {', '.join((*ARCHIVES, *SAFETENSORS))} files")
+    raise CheckpointError(f"{path}: weights are read from {', '.join((*ARCHIVES, *SAFETENSORS, GGUF))} files")
 
 
 def file_hash(path: Path) -> str:
