@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rwkv_music.catalogue import published_models
 from rwkv_music.errors import UserError
+from rwkv_music.hub import HubFile, cached_file, hub_file
 
 EMBEDDED = Path(__file__).parent / "models"
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 CONFIG_LIMIT = 1 << 20
 DEFAULT_MODEL = "abc-folk"
+# What `SamplingOptions` takes of a published recipe.
+SETTINGS = ("temperature", "top_p", "top_k", "min_p")
 
 
 class ModelNotFoundError(UserError):
@@ -47,9 +51,10 @@ def embedded_models() -> list[str]:
 
 
 def find_model(name_or_path: str | Path) -> ModelFiles:
-    """The files of an embedded model, of a model folder, or of a single weights file.
+    """The files of an embedded model, of a model folder, of a single weights file, or of one fetched from the hub.
 
-    A path that exists goes before a name. Raises ModelNotFoundError, also for a config.json that cannot be used.
+    A path that exists goes before a name. Nothing is fetched here. Raises ModelNotFoundError, also for a config.json
+    that cannot be used and for a model of the hub that has not been fetched; HubError for a name that is none.
     """
     path = Path(name_or_path)
     if path.is_file():
@@ -59,8 +64,27 @@ def find_model(name_or_path: str | Path) -> ModelFiles:
         return _in_folder(path)
     if str(name_or_path) in embedded_models():
         return _in_folder(EMBEDDED / path)
+    if (wanted := hub_file(str(name_or_path))) is not None:
+        return _fetched(str(name_or_path), wanted)
     known = ", ".join(embedded_models()) or "none"
-    raise ModelNotFoundError(f"no model '{name_or_path}': neither a file nor a folder nor an embedded model ({known})")
+    raise ModelNotFoundError(
+        f"no model '{name_or_path}': neither a file nor a folder nor an embedded model ({known}) "
+        "nor one that `rwkv-music models list` knows"
+    )
+
+
+def _fetched(name: str, wanted: HubFile) -> ModelFiles:
+    """A model of the hub, from the cache."""
+    path = cached_file(wanted)
+    if path is None:
+        raise ModelNotFoundError(f"'{name}' is not on this machine yet: fetch it with `rwkv-music models pull {name}`")
+    known = published_models().get(name)
+    if known is None:
+        return ModelFiles(path, None)
+    sampling = {option: value for option, value in known.sampling.items() if option in SETTINGS}
+    return ModelFiles(
+        path, ModelConfig(name, known.tokenizer, MappingProxyType(sampling), MappingProxyType(asdict(known)))
+    )
 
 
 def _in_folder(folder: Path) -> ModelFiles:
