@@ -1,6 +1,6 @@
 """Checkpoints as other programs wrap them: tensors inside a dictionary, names behind a prefix."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from torch import Tensor
@@ -11,6 +11,7 @@ WRAPPERS = ("state_dict", "model", "module")
 PREFIXES = ("_forward_module.", "model.", "module.")
 # Dictionaries in dictionaries; a hostile file can make one that holds itself.
 DEPTH = 4
+LENGTH = 200
 
 
 def find_tensors(content: object) -> Mapping[str, Tensor] | None:
@@ -22,6 +23,13 @@ def find_tensors(content: object) -> Mapping[str, Tensor] | None:
             return content
         content = next((content[name] for name in WRAPPERS if isinstance(content.get(name), dict)), None)
     return None
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises ValueError for a name that would not fit into one line, or hold a number that is no layer's."""
+    for name in names:
+        if len(name) > LENGTH or not name.isprintable():
+            raise ValueError(f"a tensor has the name {name[:40]!r}, which no model has")
 
 
 def strip_prefixes(tensors: Mapping[str, T]) -> dict[str, T]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rwkv_music.checkpoint.mapped import DAMAGED, MappedFile
-from rwkv_music.checkpoint.names import find_tensors
+from rwkv_music.checkpoint.names import check_names, find_tensors
 from rwkv_music.checkpoint.source import CheckpointError, Stored, first_line
 
 # A model of 100 layers takes a hundredth of each.
@@ -42,6 +42,7 @@ def read_pth(path: Path) -> dict[str, Stored]:
         try:
             check_archive(file)
             tensors = _load(path)
+            check_names(tensors or ())
         except (OSError, *DAMAGED) as error:
             raise CheckpointError(f"{path}: not a whole PyTorch weights file ({first_line(error)})") from None
         size = file.seek(0, os.SEEK_END)

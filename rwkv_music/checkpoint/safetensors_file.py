@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rwkv_music.checkpoint.mapped import DAMAGED, MappedFile
+from rwkv_music.checkpoint.names import check_names
 from rwkv_music.checkpoint.source import CheckpointError, Stored, first_line
 
 # A model of 100 layers takes a tenth.
@@ -43,6 +44,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
             header, start = _read_header(file)
             size = file.seek(0, os.SEEK_END)
             metadata = _metadata(header.pop("__metadata__", {}))
+            check_names(header)
             kinds = {name: _kind(name, entry) for name, entry in header.items()}
             _check_offsets(header, size - start)
             mapped = MappedFile(path, partial(_open, path))
@@ -96,18 +98,18 @@ def _metadata(content: object) -> dict[str, str]:
 def _kind(name: str, entry: object) -> tuple[tuple[int, ...], torch.dtype]:
     """Shape and type of one tensor, whose bytes must be as many as they say."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise HeaderError(f"'{name[:60]}' is described by other than dtype, shape and data_offsets")
+        raise HeaderError(f"'{name}' is described by other than dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not _counts(shape) or len(shape) > DIMENSIONS or not _counts(offsets) or len(offsets) != 2:
-        raise HeaderError(f"'{name[:60]}' has no proper shape or data_offsets")
+        raise HeaderError(f"'{name}' has no proper shape or data_offsets")
     dtype = TYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if dtype is None:
-        raise HeaderError(f"'{name[:60]}' is of the type {str(entry['dtype'])[:20]}, expected F32, BF16 or F16")
+        raise HeaderError(f"'{name}' is of the type {str(entry['dtype'])[:20]}, expected F32, BF16 or F16")
     numbers = dtype.itemsize
     for count in shape:
         numbers *= count
     if offsets[1] - offsets[0] != numbers:
-        raise HeaderError(f"'{name[:60]}' has other than the {numbers} bytes that its shape takes")
+        raise HeaderError(f"'{name}' has other than the {numbers} bytes that its shape takes")
     return tuple(shape), dtype
 
 

@@ -1,4 +1,8 @@
-"""RWKV-6 of flash-linear-attention (`RWKV6ForCausalLM`): its five mixes run r, w, k, v, g, officially w, k, v, r, g."""
+"""RWKV-6 of flash-linear-attention (`RWKV6ForCausalLM`): its five mixes run r, w, k, v, g, officially w, k, v, r, g.
+
+Its group norm adds `norm_eps` (1e-5) to a variance to which the official one adds 64e-5. No file tells which of the two
+its weights were made for; like that library's own converter, this one leaves them as they are.
+"""
 
 from collections.abc import Mapping
 from functools import partial

@@ -20,7 +20,7 @@ LEAVES = {
     "time_mix_receptance": "time_mix_r",
     "time_mix_gate": "time_mix_g",
 }
-DIVIDED = re.compile(r"blocks\.(\d+)\.(att\.output|ffn\.value)\.weight")
+DIVIDED = re.compile(r"blocks\.(\d{1,3})\.(att\.output|ffn\.value)\.weight")
 
 
 def recipes(contents: Contents) -> dict[str, Recipe]:
@@ -31,7 +31,7 @@ def recipes(contents: Contents) -> dict[str, Recipe]:
         official = official_name(name)
         divided = DIVIDED.fullmatch(official)
         power = int(divided[1]) // every if divided and every else 0
-        made[official] = Recipe((name,), partial(_multiplied, 2**power) if power else None)
+        made[official] = Recipe((name,), partial(_multiplied, 2.0**power) if power else None)
     return made
 
 
@@ -45,7 +45,7 @@ def official_name(name: str) -> str:
     return name
 
 
-def _multiplied(factor: int, tensor: Tensor) -> Tensor:
+def _multiplied(factor: float, tensor: Tensor) -> Tensor:
     return tensor * factor
 
 

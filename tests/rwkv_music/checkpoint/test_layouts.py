@@ -151,6 +151,16 @@ def test_a_rescale_that_is_no_number_is_refused(golden, tmp_path, every):
         load_weights(tmp_path)
 
 
+def test_a_rescale_by_more_than_any_number_is_refused(golden, tmp_path):
+    told = {"layers_are_rescaled": "true", "rescale_every": "1"}
+    for layer in ("999", "9" * 100):
+        far = {f"rwkv.blocks.{layer}.attention.output.weight": torch.ones(2, 2)}
+        weights = load_weights(written(as_transformers(golden("v4")) | far, tmp_path / "model.safetensors", told))
+        with pytest.raises(CheckpointError if layer == "999" else ModelError):
+            weights[f"blocks.{layer}.att.output.weight"]
+            read_spec(weights.shapes)
+
+
 def as_fla7(tensors: Tensors, mixes: str) -> Tensors:
     """The names of RWKV7ForCausalLM; mixes: how the six x vectors of a layer lie."""
     made = {
