@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rwkv_music.checkpoint.load import CheckpointError, file_hash, load_weights
+from rwkv_music.checkpoint.lora import merge_lora, merged_hash
 from rwkv_music.library import ModelConfig, find_model
 from rwkv_music.model.spec import ModelError, Spec
 from rwkv_music.model.state import State
@@ -46,20 +47,27 @@ class Engine:
 
     @classmethod
     def open(
-        cls, path_or_name: str | Path, device: str = "cpu", dtype: str = "float32", kernels: str | None = None
+        cls,
+        path_or_name: str | Path,
+        device: str = "cpu",
+        dtype: str = "float32",
+        kernels: str | None = None,
+        *,
+        lora: Path | None = None,
+        alpha: float | None = None,
     ) -> "Engine":
         """The model in a file or folder, or of that name, ready to run.
 
         dtype: of the matrices, "float32", "bfloat16" or on the CPU "int8"; kernels: a backend by name (see `doctor`),
-        None for the fastest. Raises CheckpointError (or OSError) when the weights cannot be used, ValueError for an
+        None for the fastest; lora: an adapter to merge, with its `alpha` where the file does not hold it. Raises CheckpointError (or OSError) when the weights cannot be used, ValueError for an
         unknown dtype, KernelError for a backend that cannot run here.
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype '{dtype}' is none of {', '.join(DTYPES)}")
         files = find_model(path_or_name)
-        spec, weights, start = _read(files.weights)
+        spec, weights, start = _read(files.weights, lora, alpha)
         runner = choose_runner(spec, weights, device, dtype, kernels)
-        digest = file_hash(files.weights)
+        digest = file_hash(files.weights) if lora is None else merged_hash(files.weights, lora, alpha)
         return cls(spec, runner, device=device, dtype=dtype, weights_hash=digest, config=files.config, start=start)
 
     def advance(
@@ -105,13 +113,15 @@ def open_model(
     path_or_name: str | Path, device: str = "cpu", dtype: str = "float32", kernels: str | None = None
 ) -> Model:
     """The model itself, in torch, as training and measuring need it. Raises like `Engine.open`."""
-    spec, weights, _ = _read(find_model(path_or_name).weights)
+    spec, weights, _ = _read(find_model(path_or_name).weights, None, None)
     return torch_model(spec, weights, device, dtype, kernels)
 
 
-def _read(path: Path) -> tuple[Spec, Mapping[str, Tensor], Tensor | None]:
+def _read(path: Path, lora: Path | None, alpha: float | None) -> tuple[Spec, Mapping[str, Tensor], Tensor | None]:
     """The spec, the tensors it needs, each made when it is asked for, and the memory to begin with if there is one."""
-    tensors = load_weights(path)
+    tensors: Mapping[str, Tensor] = load_weights(path)
+    if lora is not None:
+        tensors = merge_lora(tensors, lora, alpha=alpha)
     try:
         spec = read_spec(shapes_of(tensors))
         return spec, tidy(tensors, spec), start_memory(tensors, spec)

@@ -7,6 +7,7 @@
 Sources: RWKV-PEFT, merge/merge.py and merge_disha.py; peft, LoraConfig.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from rwkv_music.checkpoint.load import file_hash
 from rwkv_music.checkpoint.pth import read_pth
 from rwkv_music.checkpoint.safetensors_file import read_safetensors
 from rwkv_music.checkpoint.source import CheckpointError, is_finite
@@ -172,3 +174,9 @@ def _peft_scale(path: Path) -> float:
         return float(alpha) / (math.sqrt(rank) if root else rank)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not peft's adapter_config.json ({str(error)[:100]})") from None
+
+
+def merged_hash(weights: Path, adapter: Path, alpha: float | None) -> str:
+    """A sha256 that knows the weights, the adapter and its alpha, in hexadecimal."""
+    file = adapter if adapter.is_file() else next(adapter / name for name in ADAPTERS if (adapter / name).is_file())
+    return hashlib.sha256(f"{file_hash(weights)} {file_hash(file)} {alpha}".encode()).hexdigest()

@@ -86,3 +86,17 @@ def test_weights_that_lack_a_tensor_are_refused_with_the_path(tiny_model, tmp_pa
     save_weights(tensors, path)
     with pytest.raises(CheckpointError, match="cut.safetensors: no tensor named 'blocks.1.att.k_a'"):
         Engine.open(path)
+
+
+def test_an_adapter_is_merged_at_load_and_makes_another_model(tiny_model, engine, tmp_path):
+    torch.save(
+        {"blocks.0.att.key.lora_A": torch.ones(2, 64), "blocks.0.att.key.lora_B": torch.ones(64, 2)}, tmp_path / "l.pth"
+    )
+    merged = Engine.open(tiny_model, lora=tmp_path / "l.pth", alpha=0.1)
+    tensors = load_file(tiny_model)
+    tensors["blocks.0.att.key.weight"] += 0.1
+    save_weights(tensors, tmp_path / "by-hand.safetensors")
+    torch.testing.assert_close(
+        merged.advance([5, 6])[0], Engine.open(tmp_path / "by-hand.safetensors").advance([5, 6])[0], rtol=0, atol=1e-4
+    )
+    assert merged.hash not in (engine.hash, Engine.open(tiny_model, lora=tmp_path / "l.pth", alpha=0.2).hash)
