@@ -1,1 +1,1 @@
-"""The RWKV recurrences: contract, plain reference, chunked torch and Numba."""
+"""The RWKV recurrences: contract, plain reference, chunked torch, Numba and Triton."""

@@ -18,7 +18,7 @@ class ChunkedKernels(ReferenceKernels):
     `chunk`: tokens a chunk. Exponents are centred on the middle of a chunk, so chunks up to 256 stay in range.
     """
 
-    name = "chunked"
+    name = "torch"
 
     def __init__(self, chunk: int = 32):
         self.chunk = chunk

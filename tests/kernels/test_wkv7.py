@@ -308,7 +308,7 @@ def test_a_broken_contract_is_told(kernels, which, change, rule):
 def test_the_cpu_kernels_tell_what_they_do_not_take():
     with pytest.raises(KernelError, match="multiple of 32 channels, not 16"):
         CpuKernels().wkv7(*cast(inputs(4, 16), float32))
-    with pytest.raises(KernelError, match="choose 'reference' or 'chunked' for float64"):
+    with pytest.raises(KernelError, match="choose 'reference' or 'torch' for float64"):
         CpuKernels().wkv7(*inputs(4, 32))
     with pytest.raises(KernelError, match="run on the CPU, not on meta"):
         CpuKernels().wkv7(*(x.to("meta") for x in cast(inputs(4, 32), float32)))

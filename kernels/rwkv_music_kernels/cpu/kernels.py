@@ -37,9 +37,9 @@ class CpuKernels(ReferenceKernels):
         """See `Kernels.wkv7`. Takes no float64, and N must be a multiple of LANES."""
         size = check_wkv7(r, w, k, v, a, b, state, cu_seqlens)[3]
         if r.device.type != "cpu":
-            raise KernelError(f"the kernels 'cpu' run on the CPU, not on {r.device}; choose 'chunked'")
+            raise KernelError(f"the kernels 'cpu' run on the CPU, not on {r.device}; choose 'torch'")
         if r.dtype == float64:
-            raise KernelError("the kernels 'cpu' count in float32; choose 'reference' or 'chunked' for float64")
+            raise KernelError("the kernels 'cpu' count in float32; choose 'reference' or 'torch' for float64")
         if size % LANES:
             raise KernelError(f"the kernels 'cpu' take heads of a multiple of {LANES} channels, not {size}")
         if cu_seqlens is not None:

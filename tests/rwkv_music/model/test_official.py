@@ -13,7 +13,7 @@ from rwkv_music.model.versions import Model, build_model, read_spec, shapes_of, 
 from rwkv_music_kernels.choose import choose_kernels
 
 VERSIONS = ["4", "5.0", "5.1", "5.2", "6", "7"]
-BACKENDS = ["reference", "chunked", "cpu"]
+BACKENDS = ["reference", "torch", "cpu"]
 NAMES = {"4": ("att_x", "att_aa", "att_bb", "att_pp", "ffn_x")}
 
 

@@ -1,0 +1,201 @@
+"""RWKV-5's and 6's recurrence in Triton, forward and backward. Its decay is not bounded, so nothing is divided by it.
+
+A program is one sequence, one head and ROWS rows of its state, a row a value, a column a key; see wkv7.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from rwkv_music_kernels.triton.sequences import CHUNK, Sequences, launch
+from rwkv_music_kernels.triton.wkv7 import backward_rows, rows_of
+
+
+@triton.jit
+def forward_kernel(
+    r, k, v, w, u, state, y, new_state, kept, ends, kept_from, heads, keep: tl.constexpr, N: tl.constexpr,
+    ROWS: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """y and the new state; with `keep` also the state before every CHUNK tokens."""
+    row_block = tl.program_id(0).to(tl.int64)
+    sequence = tl.program_id(1).to(tl.int64) // heads
+    head = tl.program_id(1).to(tl.int64) % heads
+    rows, columns = row_block * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
+    square = rows[:, None] * N + columns[None, :]
+    s = tl.load(state + (sequence * heads + head) * N * N + square)
+    u_h = tl.load(u + head * N + columns).to(tl.float32)
+    start, end = tl.load(ends + sequence), tl.load(ends + sequence + 1)
+    chunk = tl.load(kept_from + sequence)
+    for t in range(start, end):
+        if keep:  # noqa: SIM102 (known when compiled, the other is not)
+            if (t - start) % CHUNK == 0:
+                tl.store(kept + (chunk * heads + head) * N * N + square, s)
+                chunk += 1
+        at = (t * heads + head) * N
+        r_t, w_t = tl.load(r + at + columns).to(tl.float32), tl.load(w + at + columns).to(tl.float32)
+        k_t, v_t = tl.load(k + at + columns).to(tl.float32), tl.load(v + at + rows).to(tl.float32)
+        y_t = tl.sum(s * r_t[None, :], axis=1) + v_t * tl.sum(r_t * u_h * k_t, axis=0)
+        tl.store(y + at + rows, y_t.to(y.dtype.element_ty))
+        s = s * tl.exp(w_t)[None, :] + v_t[:, None] * k_t[None, :]
+    tl.store(new_state + (sequence * heads + head) * N * N + square, s)
+
+
+@triton.jit
+def backward_kernel(
+    r, k, v, w, u, kept, scratch, dy, dnew, parts, dv, dstate, du, ends, kept_from, heads, tokens, N: tl.constexpr,
+    ROWS: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """The gradients, from the last chunk to the first: its states are made again in `scratch`, then walked back.
+
+    parts: (N / ROWS, 3, T, H, N), the rows' parts of the gradients in r, k and w; du: (N / ROWS, S, H, N) likewise.
+    """
+    row_block = tl.program_id(0).to(tl.int64)
+    sequence = tl.program_id(1).to(tl.int64) // heads
+    head = tl.program_id(1).to(tl.int64) % heads
+    rows, columns = row_block * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
+    square = rows[:, None] * N + columns[None, :]
+    lane = tl.arange(0, ROWS)[:, None] * N + columns[None, :]
+    own = scratch + (tl.program_id(1).to(tl.int64) * (N // ROWS) + row_block) * CHUNK * ROWS * N
+    g = tl.load(dnew + (sequence * heads + head) * N * N + square)
+    u_h = tl.load(u + head * N + columns).to(tl.float32)
+    du_h = tl.zeros((N,), tl.float32)
+    start, end = tl.load(ends + sequence), tl.load(ends + sequence + 1)
+    first = tl.load(kept_from + sequence)
+    stride = tokens * heads * N
+    for back in range((end - start + CHUNK - 1) // CHUNK):
+        chunk = (end - start + CHUNK - 1) // CHUNK - 1 - back
+        begin = start + chunk * CHUNK
+        count = tl.minimum(end - begin, CHUNK)
+        s = tl.load(kept + ((first + chunk) * heads + head) * N * N + square)
+        for i in range(count):
+            tl.store(own + i * ROWS * N + lane, s)
+            at = ((begin + i) * heads + head) * N
+            w_t, k_t = tl.load(w + at + columns).to(tl.float32), tl.load(k + at + columns).to(tl.float32)
+            v_t = tl.load(v + at + rows).to(tl.float32)
+            s = s * tl.exp(w_t)[None, :] + v_t[:, None] * k_t[None, :]
+        tl.debug_barrier()
+        for j in range(count):
+            i = count - 1 - j
+            at = ((begin + i) * heads + head) * N
+            r_t, w_t = tl.load(r + at + columns).to(tl.float32), tl.load(w + at + columns).to(tl.float32)
+            k_t, v_t = tl.load(k + at + columns).to(tl.float32), tl.load(v + at + rows).to(tl.float32)
+            dy_t = tl.load(dy + at + rows).to(tl.float32)
+            old = tl.load(own + i * ROWS * N + lane)
+            decay = tl.exp(w_t)
+            seen = tl.sum(dy_t * v_t, axis=0)
+            part = parts + row_block * 3 * stride + at + columns
+            tl.store(part, tl.sum(old * dy_t[:, None], axis=0) + seen * u_h * k_t)
+            tl.store(part + stride, tl.sum(g * v_t[:, None], axis=0) + seen * u_h * r_t)
+            tl.store(part + 2 * stride, tl.sum(g * old, axis=0) * decay)
+            tl.store(dv + at + rows, tl.sum(g * k_t[None, :], axis=1) + dy_t * tl.sum(r_t * u_h * k_t, axis=0))
+            du_h += seen * r_t * k_t
+            g = g * decay[None, :] + dy_t[:, None] * r_t[None, :]
+        tl.debug_barrier()
+    tl.store(dstate + (sequence * heads + head) * N * N + square, g)
+    sequences = tl.num_programs(1).to(tl.int64) // heads
+    tl.store(du + ((row_block * sequences + sequence) * heads + head) * N + columns, du_h)
+
+
+@torch.library.custom_op("rwkv_music::wkv6", mutates_args=())
+def wkv6(
+    r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor, ends: Tensor, kept_from: Tensor, room: int,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """y, the new state, and what is kept for the backward pass. The inputs contiguous, (…, H, N), u (H, N)."""
+    heads, size = r.shape[-2:]
+    y, new_state = torch.empty_like(v), torch.empty_like(state)
+    kept = state.new_empty((room if keep else 0, heads, size, size))
+    rows = rows_of(size)
+    grid = (size // rows, state.shape[0] * heads)
+    launch(
+        forward_kernel,
+        grid,
+        r,
+        k,
+        v,
+        w,
+        u,
+        state,
+        y,
+        new_state,
+        kept,
+        ends,
+        kept_from,
+        heads,
+        keep,
+        size,
+        rows,
+        CHUNK,
+        warps=4,
+    )
+    return y, new_state, kept
+
+
+@wkv6.register_fake
+def _(r, k, v, w, u, state, ends, kept_from, room, keep):
+    heads, size = r.shape[-2:]
+    return torch.empty_like(v), torch.empty_like(state), state.new_empty((room if keep else 0, heads, size, size))
+
+
+@torch.library.custom_op("rwkv_music::wkv6_backward", mutates_args=())
+def wkv6_backward(
+    r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, kept: Tensor, ends: Tensor, kept_from: Tensor, dy: Tensor,
+    dnew: Tensor,
+) -> list[Tensor]:  # fmt: skip
+    """The gradients in r, k, v, w, u and the state, float32."""
+    heads, size = r.shape[-2:]
+    tokens, rows = r.numel() // (heads * size), backward_rows(r.shape[-1])
+    parts = dnew.new_empty((size // rows, 3, tokens, heads, size))
+    dv, dstate = torch.empty_like(v, dtype=torch.float32), torch.empty_like(dnew)
+    du = dnew.new_empty((size // rows, dnew.shape[0], heads, size))
+    grid = (size // rows, dnew.shape[0] * heads)
+    scratch = dnew.new_empty((grid[1] * grid[0], CHUNK, rows, size))
+    launch(backward_kernel, grid, r, k, v, w, u, kept, scratch, dy, dnew, parts, dv, dstate, du, ends, kept_from, heads, tokens, size, rows,
+        CHUNK, warps=4)  # fmt: skip
+    dr, dk, dw = parts.sum(0).view(3, *r.shape).unbind(0)
+    return [dr.clone(), dk.clone(), dv, dw.clone(), du.sum((0, 1)), dstate]
+
+
+@wkv6_backward.register_fake
+def _(r, k, v, w, u, kept, ends, kept_from, dy, dnew):
+    return [torch.empty_like(x, dtype=torch.float32) for x in (r, k, v, w, u)] + [torch.empty_like(dnew)]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:5], output[2], inputs[6], inputs[7])
+    ctx.set_materialize_grads(True)
+
+
+def _backward(ctx: Any, dy: Tensor, dnew: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    *inputs, kept, ends, kept_from = ctx.saved_tensors
+    found = wkv6_backward(*inputs, kept, ends, kept_from, dy.contiguous(), dnew.contiguous())
+    return (*(g.to(x.dtype) for g, x in zip(found, inputs, strict=False)), found[5], None, None, None, None)
+
+
+wkv6.register_autograd(_backward, setup_context=_save)
+
+
+def run(tensors: list[Tensor], state: Tensor, where: Sequences, keep: bool) -> tuple[Tensor, Tensor]:
+    """y and the new state of checked tensors r, k, v, w (B, T, H, N) and u (H, N)."""
+    y, new_state, _ = wkv6(
+        *(x.contiguous() for x in tensors), state.contiguous(), where.ends, where.kept, where.room, keep
+    )
+    return y, new_state
+
+
+def compile_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, str]]:
+    """(kernel, signature, constants, warps, label) of what a model meets."""
+    for kind, size in (("bf16", 64), ("fp32", 64), ("bf16", 128)):
+        constants = {"N": size, "ROWS": rows_of(size), "CHUNK": CHUNK}
+        inputs = dict.fromkeys(("r", "k", "v", "w", "u"), f"*{kind}")
+        places = {"ends": "*i64", "kept_from": "*i64", "heads": "i32"}
+        forward = {**inputs, "y": f"*{kind}", **dict.fromkeys(("state", "new_state", "kept"), "*fp32"), **places}
+        yield forward_kernel, forward, {**constants, "keep": True}, 4, f"wkv6 forward {kind} {size}"
+        floats = ("kept", "scratch", "dnew", "parts", "dv", "dstate", "du")
+        constants["ROWS"] = backward_rows(size)
+        backward = {**inputs, "dy": f"*{kind}", **dict.fromkeys(floats, "*fp32"), **places, "tokens": "i32"}
+        yield backward_kernel, backward, constants, 4, f"wkv6 backward {kind} {size}"
