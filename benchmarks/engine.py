@@ -211,7 +211,7 @@ def load(options: argparse.Namespace) -> list[dict[str, Any]]:
                 other = path.with_suffix(suffix)
                 if suffix != ".pth":
                     words = ["models", "convert", str(path), str(other)]
-                    subprocess.run([sys.executable, "-m", "rwkv_music.cli", *words], check=True, capture_output=True)
+                    subprocess.run([sys.executable, "-m", "rwkv_music", *words], check=True, capture_output=True)
                 for dtype in options.dtypes:
                     runs = [json.loads(alone(LOAD, str(other), dtype)) for _ in range(options.rounds)]
                     row = {"measure": "load", "version": kind, "shape": options.shape, "file": suffix, "dtype": dtype}
