@@ -94,6 +94,9 @@ def _place(tensor: Tensor, device: str, dtype: torch.dtype) -> Tensor:
 
 def _cpu_runner(spec: Spec, weights: Mapping[str, Tensor], dtype: str) -> Runner:
     try:
+        from rwkv_music_kernels.cpu.cache import settle_cache
+
+        settle_cache()
         from rwkv_music.stepping.runner import CpuRunner
     except (ImportError, OSError) as error:
         raise KernelError(f"Numba cannot be loaded ({error}); mend with: pip install numba") from None

@@ -40,6 +40,10 @@ class _LanesModel(models.PrimitiveModel):
 
 _lanes = Lanes()
 _int = types.intp
+_float = types.float32
+
+# (tanh x - x) / x^3 in powers of x^2, highest first, for |x| < 0.625.
+_TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
 
 
 def _operation(result: types.Type, *given: types.Type) -> Callable[[Callable], Callable[..., Any]]:
@@ -110,6 +114,57 @@ def spread(builder, address, index):
     return builder.shuffle_vector(builder.insert_element(nothing, alone, ir.IntType(32)(0)), nothing, _all(0, _WORDS))
 
 
+@_operation(_lanes, _float)
+def fill(builder, x):
+    """x in every lane."""
+    nothing = ir.Constant(_FLOATS, ir.Undefined)
+    return builder.shuffle_vector(builder.insert_element(nothing, x, ir.IntType(32)(0)), nothing, _all(0, _WORDS))
+
+
+@_operation(_float, _lanes)
+def total(builder, x):
+    """The sum of all lanes, halves added to halves."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        low, high = (
+            ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(first, first + width))) for first in (0, width)
+        )
+        x = builder.fadd(builder.shuffle_vector(x, x, low), builder.shuffle_vector(x, x, high))
+    return builder.extract_element(x, ir.IntType(32)(0))
+
+
+@_operation(_lanes, _lanes, _lanes)
+def add(builder, x, y):
+    """x + y"""
+    return builder.fadd(x, y)
+
+
+@_operation(_lanes, _lanes, _lanes)
+def sub(builder, x, y):
+    """x - y"""
+    return builder.fsub(x, y)
+
+
+@_operation(_lanes, _lanes, _lanes)
+def div(builder, x, y):
+    """x / y"""
+    return builder.fdiv(x, y)
+
+
+@_operation(_lanes, _lanes, _lanes)
+def greater(builder, x, y):
+    """The greater of x and y, lane by lane; y where one is NaN."""
+    return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+
+@_operation(_lanes, _lanes)
+def squared_relu(builder, x):
+    """max(x, 0)^2; NaN stays NaN."""
+    positive = builder.select(builder.fcmp_ordered("<", x, _all(0.0)), _all(0.0), x)
+    return builder.fmul(positive, positive)
+
+
 @_operation(_lanes, _lanes, _lanes)
 def mul(builder, x, y):
     """x y"""
@@ -124,24 +179,33 @@ def muladd(builder, x, y, z):
 
 @_operation(_lanes, _lanes)
 def exp(builder, x):
-    """e^x to 1e-7 or so, for x held within -87 and 88; NaN stays NaN.
+    """e^x to 1e-7 or so, for x held within -87 and 88; NaN stays NaN."""
+    return _exp(builder, x)
 
-    x = n ln 2 + rest with a whole n; e^rest is its Taylor sum, and n goes to the exponent.
-    """
-    for sign, edge in (("<", -87.0), (">", 88.0)):
-        x = builder.select(builder.fcmp_ordered(sign, x, _all(edge)), _all(edge), x)
-    # Adding 1.5 * 2^23 leaves no bits for a fraction, so n is what stays in the lowest bits.
-    shifter = _all(1.5 * 2**23)
-    shifted = _muladd(builder, x, _all(1 / math.log(2)), shifter)
-    n = builder.fsub(shifted, shifter)
-    # ln 2 in two pieces, the first so short that n times it is exact.
-    rest = _muladd(builder, n, _all(-0.693359375), x)
-    rest = _muladd(builder, n, _all(0.693359375 - math.log(2)), rest)
-    result = _all(1 / math.factorial(7))
-    for power in range(6, -1, -1):
-        result = _muladd(builder, result, rest, _all(1 / math.factorial(power)))
-    exponent = builder.shl(builder.bitcast(shifted, _WORDS), _all(23, _WORDS))
-    return builder.fmul(result, builder.bitcast(builder.add(exponent, _all(127 << 23, _WORDS)), _FLOATS))
+
+@_operation(_lanes, _lanes)
+def sigmoid(builder, x):
+    """1 / (1 + e^-x)"""
+    return _sigmoid(builder, x)
+
+
+@_operation(_lanes, _lanes)
+def silu(builder, x):
+    """x / (1 + e^-x)"""
+    return builder.fmul(x, _sigmoid(builder, x))
+
+
+@_operation(_lanes, _lanes)
+def tanh(builder, x):
+    """(e^x - e^-x) / (e^x + e^-x) to 2e-7 of itself: near 0 by a polynomial, where 2 sigmoid(2x) - 1 would cancel."""
+    far = _muladd(builder, _sigmoid(builder, builder.fadd(x, x)), _all(2.0), _all(-1.0))
+    square = builder.fmul(x, x)
+    near = _all(_TANH[0])
+    for coefficient in _TANH[1:]:
+        near = _muladd(builder, near, square, _all(coefficient))
+    near = _muladd(builder, builder.fmul(near, square), x, x)
+    small = builder.fcmp_ordered("<", square, _all(0.625**2))
+    return builder.select(small, near, far)
 
 
 @_operation(types.void, _int, _int, _lanes, _lanes)
@@ -166,6 +230,28 @@ def fold(builder, out, start, parts, index):
         vectors = [_halved(builder, x, y, segment) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
         segment //= 2
     _store(builder, vectors[0], out, start)
+
+
+def _exp(builder, x):
+    """x = n ln 2 + rest with a whole n; e^rest is its Taylor sum, and n goes to the exponent."""
+    for sign, edge in (("<", -87.0), (">", 88.0)):
+        x = builder.select(builder.fcmp_ordered(sign, x, _all(edge)), _all(edge), x)
+    # Adding 1.5 * 2^23 leaves no bits for a fraction, so n is what stays in the lowest bits.
+    shifter = _all(1.5 * 2**23)
+    shifted = _muladd(builder, x, _all(1 / math.log(2)), shifter)
+    n = builder.fsub(shifted, shifter)
+    # ln 2 in two pieces, the first so short that n times it is exact.
+    rest = _muladd(builder, n, _all(-0.693359375), x)
+    rest = _muladd(builder, n, _all(0.693359375 - math.log(2)), rest)
+    result = _all(1 / math.factorial(7))
+    for power in range(6, -1, -1):
+        result = _muladd(builder, result, rest, _all(1 / math.factorial(power)))
+    exponent = builder.shl(builder.bitcast(shifted, _WORDS), _all(23, _WORDS))
+    return builder.fmul(result, builder.bitcast(builder.add(exponent, _all(127 << 23, _WORDS)), _FLOATS))
+
+
+def _sigmoid(builder, x):
+    return builder.fdiv(_all(1.0), builder.fadd(_all(1.0), _exp(builder, builder.fsub(_all(-0.0), x))))
 
 
 def _all(value, kind=_FLOATS):

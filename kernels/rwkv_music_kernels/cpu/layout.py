@@ -1,0 +1,54 @@
+"""How a program and a call to it lie in memory: what `program` writes and `machine` reads, all int64.
+
+A program is a table with a row, a step, for each operation. Numbers named *_AT below are addresses; buffers are given
+as the first of their columns in the scratch memory, which has a row for every token of the call.
+"""
+
+# Of every step: the operation, and whether all threads wait behind it until it and those before it are done.
+CODE, ENDS, COUNT = range(3)
+EMBED, NORM, MIX, PRODUCT, HEADS7, HEADS6, HEADS4 = range(7)
+# What COUNT says a row is: every token of the call, or every one whose logits are asked for.
+TOKENS, RESULTS = range(2)
+STEP_SIZE = 20
+
+# EMBED and NORM.
+INPUT, OUT, WIDTH, WEIGHT_AT, BIAS_AT, SHIFT, LAYER, TABLE_AT, HALF = range(3, 12)
+# What SHIFT says the last row of a piece is kept as, or the row before the first is read from.
+NO_SHIFT, TIME_SHIFT, CHANNEL_SHIFT = range(3)
+
+# MIX: INPUT, OUT, WIDTH, SHIFT, LAYER as above; mixes from an address, or else from buffers one behind the other.
+MIXES_AT, MIXES, MANY = range(10, 13)
+
+# PRODUCT: INPUT as above.
+TO, INPUTS, PANELS, WEIGHTS_AT, KIND, SCALES_AT, BLOCKS, OFFSET_AT, ACTIVATION, TIMES, ADDS = range(4, 15)
+PLAIN, TANH, SIGMOID, SILU, SQUARED_RELU, DECAY7, DECAY6 = range(7)
+# Where a product goes that makes logits; and no buffer at all.
+LOGITS, NOWHERE = -2, -1
+
+# HEADS*: the buffers of the inputs; VECTORS_AT are vectors of all channels one behind the other, see `heads`.
+R, W, K, V, A, GATE, V_FIRST, V_RATE, HEADS, SIZE, Y, VECTORS_AT, DECAY_AT = (*range(3, 9), *range(10, 17))
+
+# A call: B pieces of T tokens; addresses and pitches, in floats, of its memory.
+(
+    PIECES,
+    LENGTH,
+    ALL_LOGITS,
+    IDS_AT,
+    SCRATCH_AT,
+    PITCH,
+    LOGITS_AT,
+    LOGITS_PITCH,
+    ROOMS_AT,
+    ROOM_PITCH,
+    OLD_TIME_SHIFT_AT,
+    OLD_CHANNEL_SHIFT_AT,
+    OLD_MEMORY_AT,
+    NEW_TIME_SHIFT_AT,
+    NEW_CHANNEL_SHIFT_AT,
+    NEW_MEMORY_AT,
+) = range(16)
+CALL_SIZE = 16
+
+# int64s of counters a step has: tasks taken and tasks done, each in a cache line of its own.
+COUNTERS = 16
+DONE = 8

@@ -1,0 +1,145 @@
+"""Rows times a packed matrix, the loop that takes nearly all the time, written out in LLVM IR.
+
+A matrix is packed in panels: PANEL outputs wide, a panel holds for every input its PANEL weights side by side, so that
+it is read as one stream and no sum runs across lanes. A tile is some rows of inputs against one or two panels.
+
+Every output adds its inputs up one by one in their order, whatever the tile: a result never depends on which rows
+or panels are worked on beside it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from rwkv_music_kernels.cpu.vectors import LANES
+
+# What it makes is called with fewer arguments than are defined.
+_intrinsic: Callable[[Callable], Callable[..., Any]] = intrinsic
+
+PANEL = LANES
+
+# How weights are stored. INT8 has a float scale for every output and block of inputs.
+FLOAT32, BFLOAT16, INT8 = range(3)
+# Inputs are a multiple of this; so are blocks.
+INPUTS = 32
+# Inputs that one turn of the inner loop takes.
+_UNROLL = 4
+
+_FLOAT, _WORD, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_FLOATS = ir.VectorType(_FLOAT, PANEL)
+_WORDS = ir.VectorType(_WORD, PANEL)
+_STORED = (_FLOATS, ir.VectorType(ir.IntType(16), PANEL), ir.VectorType(ir.IntType(8), PANEL))
+_BYTES = (4, 2, 1)
+
+
+def target() -> tuple[str, frozenset[str]]:
+    """What Numba compiles for: the platform, and the instruction sets it may use."""
+    platform, _, features = cpu_target.target_context.codegen().magic_tuple()  # pyright: ignore[reportAttributeAccessIssue]
+    return platform, frozenset(name[1:] for name in features.split(",") if name.startswith("+"))
+
+
+def instruction_set() -> str:
+    """The widest vectors that the tiles are compiled to, for a person to read."""
+    platform, features = target()
+    known = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse2": "SSE2", "sve": "SVE", "neon": "NEON"}
+    return next((name for feature, name in known.items() if feature in features), platform.split("-")[0])
+
+
+# Sums are kept in registers: sixteen of AVX-512's thirty-two, twelve of AVX2's sixteen.
+_WIDE = "avx512f" in target()[1]
+# The rows of each tile; the first is one row against two panels, all others are against one.
+TILE_ROWS = (1, 1, 2, 4, 8) if _WIDE else (1, 1, 2, 3)
+PAIR = 0
+# Floats of the room a tile leaves its sums in.
+TILE_ROOM = max(2, *TILE_ROWS) * PANEL
+
+
+@_intrinsic
+def multiply(typingctx, tile, kind, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+    """room[row, panel] = the sums of x[row, k] weight[panel, k] for the rows and panels of a tile.
+
+    tile: index into TILE_ROWS. kind: FLOAT32, BFLOAT16 or INT8. x: address of the first row; rows are `pitch` floats
+    apart. weights: address of the first panel; panels are `panel_bytes` apart. scales: of the first panel, (blocks,
+    PANEL); only for INT8. inputs: of a row; `block` of them share a scale (all of them, if not INT8).
+    """
+    signature = types.void(*[types.int64] * 11)
+
+    def generate(context, builder, signature, values):
+        tile, kind, *rest = values
+        done = builder.append_basic_block("multiplied")
+        tiles = len(TILE_ROWS)
+        choice = builder.switch(builder.add(builder.mul(kind, _LONG(tiles)), tile), done)
+        for number in range(tiles * len(_STORED)):
+            case = builder.append_basic_block(f"tile{number}")
+            choice.add_case(_LONG(number), case)
+            builder.position_at_end(case)
+            _tile(builder, number // tiles, number % tiles, *rest)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _tile(builder, kind, tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+    panels = 2 if tile == PAIR else 1
+    row_bytes = builder.mul(pitch, _LONG(4))
+    rows = [_at(builder, x, builder.mul(row_bytes, _LONG(row)), _FLOAT) for row in range(TILE_ROWS[tile])]
+    streams = [_at(builder, weights, builder.mul(panel_bytes, _LONG(n)), _STORED[kind]) for n in range(panels)]
+    sums = [cgutils.alloca_once(builder, _FLOATS) for _ in range(len(rows) * panels)]
+    totals = [_at(builder, room, _LONG(n * PANEL * 4), _FLOATS) for n in range(len(sums))]
+    if kind == INT8:
+        for total in totals:
+            builder.store(ir.Constant(_FLOATS, None), total, align=4)
+    with cgutils.for_range(builder, builder.udiv(inputs, block)) as outer:
+        start = builder.mul(outer.index, block)
+        for place in sums:
+            builder.store(ir.Constant(_FLOATS, None), place)
+        with cgutils.for_range(builder, builder.udiv(block, _LONG(_UNROLL))) as inner:
+            first = builder.add(start, builder.mul(inner.index, _LONG(_UNROLL)))
+            for step in range(_UNROLL):
+                _add_input(builder, kind, rows, streams, sums, builder.add(first, _LONG(step)))
+        for n, (place, total) in enumerate(zip(sums, totals, strict=True)):
+            result = builder.load(place)
+            if kind == INT8:
+                row_of_scales = builder.add(builder.mul(blocks, _LONG(n % panels)), outer.index)
+                scale = _at(builder, scales, builder.mul(row_of_scales, _LONG(PANEL * 4)), _FLOATS)
+                result = _muladd(builder, result, builder.load(scale, align=4), builder.load(total, align=4))
+            builder.store(result, total, align=4)
+
+
+def _add_input(builder, kind, rows, streams, sums, k):
+    """Every sum of the tile takes the k-th input."""
+    weights = [_floats(builder, builder.load(builder.gep(stream, [k]), align=_BYTES[kind])) for stream in streams]
+    for row, x in enumerate(rows):
+        nothing = ir.Constant(_FLOATS, ir.Undefined)
+        one = builder.insert_element(nothing, builder.load(builder.gep(x, [k]), align=4), _WORD(0))
+        spread = builder.shuffle_vector(one, nothing, ir.Constant(_WORDS, None))
+        for panel, weight in enumerate(weights):
+            place = sums[row * len(weights) + panel]
+            builder.store(_muladd(builder, weight, spread, builder.load(place)), place)
+
+
+def _floats(builder, stored):
+    """Weights as they lie in memory, as floats."""
+    if stored.type == _STORED[FLOAT32]:
+        return stored
+    if stored.type == _STORED[BFLOAT16]:
+        upper = builder.shl(builder.zext(stored, _WORDS), ir.Constant(_WORDS, [16] * PANEL))
+        return builder.bitcast(upper, _FLOATS)
+    return builder.sitofp(builder.sext(stored, _WORDS), _FLOATS)
+
+
+def _at(builder, address, offset, kind):
+    return builder.inttoptr(builder.add(address, offset), kind.as_pointer())
+
+
+def _muladd(builder, x, y, z):
+    shape = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+    name = f"llvm.fmuladd.v{PANEL}f32"
+    return builder.call(cgutils.get_or_insert_function(builder.module, shape, name), [x, y, z])

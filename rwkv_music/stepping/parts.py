@@ -1,0 +1,51 @@
+"""What the programs of all versions begin and end with, and the channel mix of versions 4, 5 and 6."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from rwkv_music.model.spec import Spec
+from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu.program import Program
+
+
+def pair(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a norm."""
+    return weights[name + ".weight"], weights[name + ".bias"]
+
+
+def begin(program: Program, spec: Spec, weights: Mapping[str, Tensor]) -> int:
+    """The residual stream, which holds the normed embedding."""
+    x = program.buffer(spec.width)
+    program.embed(weights["emb.weight"], pair(weights, "blocks.0.ln0"), x)
+    return x
+
+
+def end(program: Program, spec: Spec, weights: Mapping[str, Tensor], x: int) -> None:
+    """Logits of the tokens that are asked for."""
+    out = program.buffer(spec.width)
+    program.norm(x, out, pair(weights, "ln_out"), count=at.RESULTS)
+    program.product(out, weights["head.weight"], at.LOGITS, count=at.RESULTS)
+
+
+class ChannelMix:
+    """sigmoid(W_r x_r) (W_v relu(W_k x_k)^2), added to the residual stream."""
+
+    def __init__(self, program: Program, spec: Spec):
+        self.width = spec.width
+        self.normed = program.buffer(spec.width)
+        self.mixed = program.buffer(spec.width, 2)
+        self.hidden, self.gate = program.buffer(spec.ffn), program.buffer(spec.width)
+
+    def add(
+        self, program: Program, weights: Mapping[str, Tensor], block: str, x: int, mixes: Sequence[Tensor], layer: int
+    ) -> None:
+        """mixes: for key and receptance, the share of the token before."""
+        program.norm(x, self.normed, pair(weights, block + "ln2"), at.CHANNEL_SHIFT, layer)
+        program.mix(self.normed, self.mixed, mixes, self.width, at.CHANNEL_SHIFT, layer)
+        with program.together():
+            program.product(self.mixed, weights[block + "ffn.key.weight"], self.hidden, activation=at.SQUARED_RELU)
+            program.product(
+                self.mixed + self.width, weights[block + "ffn.receptance.weight"], self.gate, activation=at.SIGMOID
+            )
+        program.product(self.hidden, weights[block + "ffn.value.weight"], x, times=self.gate, adds=True)

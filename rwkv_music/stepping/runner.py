@@ -1,0 +1,83 @@
+"""`CpuRunner`: one program for one token, for many pieces and for a whole prompt."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rwkv_music.model.spec import ModelError, Spec
+from rwkv_music.model.state import State
+from rwkv_music.model.v4 import Rwkv4Spec
+from rwkv_music.model.v5 import Rwkv5Spec
+from rwkv_music.model.v6 import Rwkv6Spec
+from rwkv_music.model.v7 import Rwkv7Spec
+from rwkv_music.stepping import v4, v5, v6, v7
+from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu.matvec import PANEL, instruction_set
+from rwkv_music_kernels.cpu.program import Program
+from rwkv_music_kernels.cpu.team import Team
+
+# Tokens of all pieces that go through together; longer inputs go in turns, to the same bits.
+ROWS = 192
+
+
+class CpuRunner:
+    """A model of any version in Numba. Every token's logits are the same bits, however its piece is cut into calls,
+    whatever else is in the batch, and by however many threads.
+    """
+
+    def __init__(self, spec: Spec, weights: Mapping[str, Tensor], dtype: str):
+        """weights: official names, each asked for once and let go; dtype: "float32", "bfloat16" or "int8".
+
+        Raises KernelError for sizes that the machine cannot take.
+        """
+        self.spec = spec
+        self._program = _program(spec, weights, dtype)
+        self._table = self._program.table()
+        self._team = Team()
+        self.about = f"Numba, {dtype}, {instruction_set()}"
+
+    def forward(self, ids: Tensor, state: State, all_logits: bool) -> tuple[Tensor, State]:
+        """See `Runner.forward`."""
+        kept = []
+        parts = ids.split(max(1, ROWS // ids.shape[0]), dim=1)
+        for number, part in enumerate(parts):
+            wanted = all_logits or number == len(parts) - 1
+            logits, state = self._part(part.contiguous(), state, all_logits)
+            if wanted:
+                kept.append(logits)
+        return torch.cat(kept, dim=1) if len(kept) > 1 else kept[0], state
+
+    def _part(self, ids: Tensor, state: State, all_logits: bool) -> tuple[Tensor, State]:
+        program, (pieces, length) = self._program, ids.shape
+        rows, results = pieces * length, pieces * (length if all_logits else 1)
+        threads = self._team.size(program.bytes * rows)
+        pitch = program.pitch
+        scratch, rooms = torch.empty(rows, pitch), torch.empty(threads, program.room)
+        width = -(-program.outputs // PANEL) * PANEL
+        logits = torch.empty(results, width)
+        old = [state.time_shift.contiguous(), state.channel_shift.contiguous(), state.wkv.contiguous()]
+        new = [torch.empty_like(tensor) for tensor in old]
+        call = np.zeros(at.CALL_SIZE, dtype=np.int64)
+        call[: at.OLD_TIME_SHIFT_AT] = (
+            *(pieces, length, all_logits, ids.data_ptr(), scratch.data_ptr(), pitch),
+            *(logits.data_ptr(), width, rooms.data_ptr(), program.room),
+        )
+        call[at.OLD_TIME_SHIFT_AT :] = [tensor.data_ptr() for tensor in (*old, *new)]
+        self._team.run(self._table, call, threads)
+        logits = logits.view(pieces, -1, width)
+        return (logits if width == program.outputs else logits[..., : program.outputs].contiguous()), State(*new)
+
+
+def _program(spec: Spec, weights: Mapping[str, Tensor], dtype: str) -> Program:
+    match spec:
+        case Rwkv7Spec():
+            return v7.write(spec, weights, dtype)
+        case Rwkv6Spec():
+            return v6.write(spec, weights, dtype)
+        case Rwkv5Spec():
+            return v5.write(spec, weights, dtype)
+        case Rwkv4Spec():
+            return v4.write(spec, weights, dtype)
+    raise ModelError(f"no RWKV version {spec.version} is known")

@@ -1,0 +1,136 @@
+"""The CPU's own runner computes what the official implementation computes, and always the same bits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rwkv_music.checkpoint.load import load_weights
+from rwkv_music.model.invented import RandomWeights, standard_spec
+from rwkv_music.model.official import to_official
+from rwkv_music.model.spec import Spec
+from rwkv_music.model.state import State
+from rwkv_music.model.versions import read_spec, shapes_of, tidy
+from rwkv_music.stepping.runner import CpuRunner
+from rwkv_music_kernels.contract import KernelError
+from rwkv_music_kernels.cpu.team import Team
+
+VERSIONS = ["4", "5.0", "5.1", "5.2", "6", "7"]
+DTYPES = ["float32", "bfloat16", "int8"]
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def official(request: pytest.FixtureRequest, data: Path) -> tuple[Spec, CpuRunner, dict[str, Tensor]]:
+    folder = data / f"engine/v{request.param}"
+    tensors = load_weights(folder / "model.pth")
+    spec = read_spec(shapes_of(tensors))
+    return spec, CpuRunner(spec, tidy(tensors, spec), "float32"), load_file(folder / "golden.safetensors")
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def invented(request: pytest.FixtureRequest) -> Spec:
+    return standard_spec(request.param, 2, 96, 150, head_size=32)
+
+
+@pytest.fixture(autouse=True)
+def nan_everywhere(monkeypatch: pytest.MonkeyPatch):
+    """Scratch memory, logits and the new state begin as no numbers."""
+    for name in ("empty", "empty_like"):
+        made = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, made=made, **k: filled(made(*a, **k)))
+
+
+def filled(x: Tensor) -> Tensor:
+    return x.fill_(torch.nan) if x.is_floating_point() else x
+
+
+def same(one: State, other: State) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(one.tensors().values(), other.tensors().values(), strict=True))
+
+
+def test_logits_and_state_are_the_official_ones(official):
+    spec, runner, golden = official
+    logits, state = runner.forward(golden["tokens"][None], State.zeros(spec), True)
+    torch.testing.assert_close(logits[0], golden["logits"], rtol=0, atol=1e-4)
+    names = ("att_x", "att_aa", "att_bb", "att_pp", "ffn_x") if spec.version == "4" else ("att_x", "att_kv", "ffn_x")
+    expected = [golden[f"state.{layer}.{name}"] for layer in range(2) for name in names]
+    for found, truth in zip(to_official(state, spec), expected, strict=True):
+        torch.testing.assert_close(found, truth, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_cut_any_batch_and_any_threads_give_the_same_bits(invented, dtype, monkeypatch):
+    runner = CpuRunner(invented, RandomWeights(invented), dtype)
+    draw = torch.Generator().manual_seed(4)
+    ids = torch.randint(0, 150, (11, 23), generator=draw)
+    together, after = runner.forward(ids, State.zeros(invented, 11), True)
+    assert torch.isfinite(together).all()
+    for row in (0, 7, 10):
+        alone, own = runner.forward(ids[row : row + 1], State.zeros(invented), True)
+        assert torch.equal(alone[0], together[row]) and same(own, after.pick([row]))
+    state, pieces = State.zeros(invented, 11), []
+    for cut in ids.split([1, 1, 2, 3, 7, 9], dim=1):
+        logits, state = runner.forward(cut, state, True)
+        pieces.append(logits)
+    assert torch.equal(torch.cat(pieces, dim=1), together) and same(state, after)
+    last, _ = runner.forward(ids, State.zeros(invented, 11), False)
+    assert torch.equal(last[:, 0], together[:, -1])
+    for threads in (2, 3):
+        monkeypatch.setattr(Team, "size", lambda self, work, threads=threads: threads)
+        again, state = runner.forward(ids, State.zeros(invented, 11), True)
+        assert torch.equal(again, together) and same(state, after)
+
+
+def test_long_input_goes_in_turns_to_the_same_bits(invented):
+    runner = CpuRunner(invented, RandomWeights(invented), "float32")
+    ids = torch.randint(0, 150, (1, 401), generator=torch.Generator().manual_seed(5))
+    whole, state = runner.forward(ids, State.zeros(invented), False)
+    _, first = runner.forward(ids[:, :300], State.zeros(invented), False)
+    again, second = runner.forward(ids[:, 300:], first, False)
+    assert torch.equal(whole, again) and same(state, second)
+
+
+def test_the_given_state_stays_as_it_was(invented):
+    runner = CpuRunner(invented, RandomWeights(invented), "float32")
+    _, state = runner.forward(torch.tensor([[1, 2, 3]]), State.zeros(invented), False)
+    before = state.clone()
+    runner.forward(torch.tensor([[4, 5]]), state, False)
+    assert same(state, before)
+
+
+@pytest.mark.parametrize("version", ["4", "6", "7"])
+def test_ranks_and_vocabularies_of_any_size(version):
+    spec = standard_spec(version, 2, 64, 37, head_size=32)
+    from dataclasses import replace
+
+    from rwkv_music.model.v6 import Rwkv6Spec
+    from rwkv_music.model.v7 import Rwkv7Spec
+    from rwkv_music.model.versions import build_model
+    from rwkv_music_kernels.reference import ReferenceKernels
+
+    if isinstance(spec, Rwkv6Spec):
+        spec = replace(spec, mix_rank=5, decay_rank=9)
+    if isinstance(spec, Rwkv7Spec):
+        spec = replace(spec, decay_rank=1, rate_rank=7, value_rank=33, gate_rank=40)
+    weights, ids = dict(RandomWeights(spec)), torch.tensor([[5, 36, 0, 11, 11]])
+    found, _ = CpuRunner(spec, weights, "float32").forward(ids, State.zeros(spec), True)
+    truth, _ = build_model(spec, weights, ReferenceKernels()).forward(ids, State.zeros(spec))
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype, within", [("bfloat16", 1e-2), ("int8", 1e-2)])
+def test_small_number_types_stay_near_float32(invented, dtype, within):
+    ids = torch.randint(0, 150, (1, 50), generator=torch.Generator().manual_seed(6))
+    weights = RandomWeights(invented)
+    exact, _ = CpuRunner(invented, weights, "float32").forward(ids, State.zeros(invented), True)
+    rough, _ = CpuRunner(invented, weights, dtype).forward(ids, State.zeros(invented), True)
+    exact, rough = exact.log_softmax(-1), rough.log_softmax(-1)
+    assert 0 < (exact.exp() * (exact - rough)).sum(-1).mean() < within
+
+
+def test_widths_the_machine_cannot_take_are_told():
+    spec = standard_spec("7", 1, 48, 20, head_size=16)
+    with pytest.raises(KernelError, match="multiples of 32"):
+        CpuRunner(spec, RandomWeights(spec), "float32")
