@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 from rwkv_music_kernels.cpu.matvec import target
 
 # What it makes is called with fewer arguments than are defined.
-_intrinsic: Callable[[Callable], Callable[..., Any]] = intrinsic
+_intrinsic = cast("Callable[[Callable], Callable[..., Any]]", intrinsic)
 
 _LONG = ir.IntType(64)
 

@@ -8,7 +8,7 @@ or panels are worked on beside it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from rwkv_music_kernels.cpu.vectors import LANES
 
 # What it makes is called with fewer arguments than are defined.
-_intrinsic: Callable[[Callable], Callable[..., Any]] = intrinsic
+_intrinsic = cast("Callable[[Callable], Callable[..., Any]]", intrinsic)
 
 PANEL = LANES
 
