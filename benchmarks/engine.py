@@ -54,7 +54,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the engine on this machine.")
     parser.add_argument("what", choices=MEASURES)
-    parser.add_argument("versions", nargs="*", default=["7"], choices=[*VERSIONS, []])
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(VERSIONS)} (default: 7)")
     parser.add_argument("--shape", default="12x768", metavar="LxC")
     parser.add_argument("--vocabulary", type=int, default=20096)
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
@@ -65,7 +65,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--alone", action="store_true", help="without PyPI rwkv")
     parser.add_argument("-o", "--out", type=Path, help="write the results as JSON")
     parser.add_argument("--plot", type=Path, help="draw them")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.versions = options.versions or ["7"]
+    if unknown := set(options.versions) - set(VERSIONS):
+        parser.error(f"no version {', '.join(sorted(unknown))}; there are {', '.join(VERSIONS)}")
+    return options
 
 
 def machine() -> dict[str, Any]:
