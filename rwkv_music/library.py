@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rwkv_music.catalogue import published_models
+from rwkv_music.catalogue import PublishedModel, published_file, published_models
 from rwkv_music.errors import UserError
 from rwkv_music.hub import HubFile, cached_file, hub_file
 
 EMBEDDED = Path(__file__).parent / "models"
 WEIGHTS = "model.safetensors"
+# What a folder may hold instead, as Hugging Face names it; an index stands for all the files it names.
+OTHERS = ("model.safetensors.index.json", "pytorch_model.bin.index.json", "pytorch_model.bin")
+SUFFIXES = (".safetensors", ".pth", ".st", ".gguf")
 CONFIG = "config.json"
 CONFIG_LIMIT = 1 << 20
 DEFAULT_MODEL = "abc-folk"
@@ -58,8 +61,7 @@ def find_model(name_or_path: str | Path) -> ModelFiles:
     """
     path = Path(name_or_path)
     if path.is_file():
-        beside = path.parent / CONFIG
-        return ModelFiles(path, read_config(beside) if path.name == WEIGHTS and beside.is_file() else None)
+        return _with_config(path)
     if path.is_dir():
         return _in_folder(path)
     if str(name_or_path) in embedded_models():
@@ -76,38 +78,57 @@ def find_model(name_or_path: str | Path) -> ModelFiles:
 def _fetched(name: str, wanted: HubFile) -> ModelFiles:
     """A model of the hub, from the cache."""
     path = cached_file(wanted)
-    if path is None:
-        raise ModelNotFoundError(f"'{name}' is not on this machine yet: fetch it with `rwkv-music models pull {name}`")
-    known = published_models().get(name)
-    if known is None:
-        return ModelFiles(path, None)
+    if path is not None:
+        known = published_models().get(name.partition("@")[0])
+        return ModelFiles(path, _published(known)) if known else _with_config(path)
+    if "/" in name:
+        raise ModelNotFoundError(
+            f"'{name}' is neither a file nor a folder here, nor fetched yet; if it is on the hub, "
+            f"`rwkv-music models pull {name}` fetches it"
+        )
+    raise ModelNotFoundError(f"'{name}' is not fetched yet: fetch it with `rwkv-music models pull {name}`")
+
+
+def _with_config(weights: Path) -> ModelFiles:
+    """A weights file, with the config beside it, or what is published about a file of that name."""
+    beside = weights.parent / CONFIG
+    if weights.name == WEIGHTS and beside.is_file():
+        return ModelFiles(weights, read_config(beside))
+    known = published_file(weights.name)
+    return ModelFiles(weights, _published(known) if known else None)
+
+
+def _published(known: PublishedModel) -> ModelConfig:
     sampling = {option: value for option, value in known.sampling.items() if option in SETTINGS}
-    return ModelFiles(
-        path, ModelConfig(name, known.tokenizer, MappingProxyType(sampling), MappingProxyType(asdict(known)))
-    )
+    return ModelConfig(known.name, known.tokenizer, MappingProxyType(sampling), MappingProxyType(known.plain()))
 
 
 def _in_folder(folder: Path) -> ModelFiles:
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        others = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".pth")]
-        if len(others) != 1:
+    weights = next((folder / name for name in (WEIGHTS, *OTHERS) if (folder / name).is_file()), None)
+    if weights is None:
+        found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+        if len(found) != 1:
             raise ModelNotFoundError(
                 f"{folder}: a model folder holds {WEIGHTS}; name the weights file itself otherwise"
             )
-        weights = others[0]
+        weights = found[0]
     config = folder / CONFIG
-    return ModelFiles(weights, read_config(config) if config.is_file() else None)
+    return ModelFiles(weights, read_config(config)) if config.is_file() else _with_config(weights)
 
 
-def read_config(path: Path) -> ModelConfig:
-    """A model's config.json. Raises ModelNotFoundError when it says less than a name and a tokenizer."""
+def read_config(path: Path) -> ModelConfig | None:
+    """A model's config.json; None for one of Hugging Face's transformers, which says nothing about music.
+
+    Raises ModelNotFoundError when it says less than a name and a tokenizer.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(CONFIG_LIMIT + 1)
         about = json.loads(text) if len(text) <= CONFIG_LIMIT else None
     except (ValueError, RecursionError):
         about = None
+    if isinstance(about, dict) and "tokenizer" not in about and ("model_type" in about or "architectures" in about):
+        return None
     if not isinstance(about, dict) or not all(isinstance(about.get(name), str) for name in ("name", "tokenizer")):
         raise ModelNotFoundError(f"{path}: a model's config is a JSON object with at least 'name' and 'tokenizer'")
     sampling = about.get("sampling", {})

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,13 @@ from typing import Any
 from rwkv_music.catalogue import published_models
 from rwkv_music.errors import UserError
 from rwkv_music.hub import cached_file, hub_file, pull
-from rwkv_music.library import DEFAULT_MODEL, ModelNotFoundError, embedded_models, find_model
+from rwkv_music.library import DEFAULT_MODEL, ModelFiles, ModelNotFoundError, embedded_models, find_model
+from rwkv_music.terminal import counted, show
 
+LAYOUTS = ("official", "safetensors", "fla", "gguf")
 TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+# What vocabularies of these sizes usually are.
+USUAL = {128: "abc", 427: "remi", 2176: "midipiano", 16000: "mmm", 20096: "midi"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,72 +24,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", required=True, metavar="list|show|pull|convert")
     several = verbs.add_parser("list", help="name the embedded and the published models")
     several.add_argument("--json", action="store_true", help="everything that is known of them, as JSON")
-    show = verbs.add_parser("show", help="tell what a model is: its version, sizes, tokenizer, settings")
-    show.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="name, folder or weights file")
+    one = verbs.add_parser("show", help="tell what a model is: its version, sizes, tokenizer, settings")
+    one.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="name, folder or weights file")
     fetch = verbs.add_parser("pull", help="fetch a model from the Hugging Face hub into its cache")
     fetch.add_argument("model", help="short name (see list), or owner/repository[@revision][/file]")
     fetch.add_argument("--revision", help="branch, tag or commit")
     convert = verbs.add_parser("convert", help="write a model as .pth, .safetensors, .gguf, or a folder")
-    convert.add_argument("model", help="name, folder or weights file")
-    convert.add_argument("out", type=Path, help="file or folder to write; its suffix says the form, a folder is fla's")
-    convert.add_argument("--type", choices=TYPES, help="of the matrices in a .gguf (default: bf16)")
+    convert.add_argument("model", metavar="IN", help="name, folder or weights file")
+    convert.add_argument("out", metavar="OUT", type=Path, help="file to write, or a folder, which is fla's")
+    convert.add_argument("--layout", choices=LAYOUTS, help="how tensors are named (default: what OUT's suffix says)")
+    convert.add_argument("--type", choices=TYPES, help="f32, f16, bf16; in a .gguf, where bf16 is the default, any")
     convert.add_argument("--force", action="store_true", help="overwrite")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked for."""
+    """Do what was asked for. Raises UserError or OSError."""
     {"list": _list, "show": _show, "pull": _pull, "convert": _convert}[args.what](args)
     return 0
 
 
 def _list(args: argparse.Namespace) -> None:
+    models = {name: _embedded(name) for name in embedded_models()}
+    models |= {name: {"place": _place(name), **model.plain()} for name, model in published_models().items()}
     if args.json:
-        print(json.dumps({name: _known(name) for name in (*embedded_models(), *published_models())}, indent=2))
+        _say(json.dumps(models, indent=2))
         return
-    for name in embedded_models():
-        size = find_model(name).weights.stat().st_size
-        print(f"{name:18} {size / 2**20:7.1f} MiB  embedded{'  (default)' * (name == DEFAULT_MODEL)}")
-    for name, model in published_models().items():
-        size = f"{model.bytes / 2**20:7.1f} MiB" if model.bytes else "      ? MiB"
-        print(f"{name:18} {size}  {_place(name)}  RWKV-{model.version}, {model.tokenizer}: {model.about}")
+    for name, known in models.items():
+        size = f"{known['bytes'] / 2**20:6.1f} MiB" if known["bytes"] else f"{'?':>6} MiB"
+        about = f"RWKV-{known['version']}, {known['tokenizer']}: {known['about']}" if "about" in known else ""
+        default = "the default" if name == DEFAULT_MODEL else ""
+        _say(f"{name:17} {size}  {known.get('licence') or 'licence ?':10}  {known['place']:10}  {about or default}")
 
 
-def _known(name: str) -> dict[str, Any]:
-    if name in embedded_models():
-        config = find_model(name).config
-        return {"embedded": True, **(dict(config.about) if config else {})}
-    return {"embedded": False, "place": _place(name), **_plain(asdict(published_models()[name]))}
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+def _embedded(name: str) -> dict[str, Any]:
+    files = find_model(name)
+    about = _plain(files.config.about) if files.config else {}
+    licence = about.get("license", about.get("licence"))
+    return {**about, "place": "embedded", "bytes": files.weights.stat().st_size, "licence": licence}
 
 
 def _place(name: str) -> str:
+    """Where a published model is: fetched, on the hub, or on none."""
+    if published_models()[name].repo is None:
+        return "elsewhere"
     wanted = hub_file(name)
-    return "fetched " if wanted and cached_file(wanted) else "to fetch"
+    return "fetched" if wanted and cached_file(wanted) else "on the hub"
 
 
 def _show(args: argparse.Namespace) -> None:
+    known = published_models().get(args.model)
     try:
         files = find_model(args.model)
-    except ModelNotFoundError:
-        if args.model not in published_models():
+    except UserError:
+        if known is None:
             raise
-        print(json.dumps(_known(args.model), indent=2, ensure_ascii=False))
+        _say(json.dumps({"place": _place(args.model), **known.plain()}, indent=2, ensure_ascii=False))
         return
-    findings = _findings(files.weights)
-    print(f"weights: {files.weights} ({files.weights.stat().st_size:,} bytes)")
-    for topic, text in findings:
-        print(f"{topic}: {text}")
+    # Nothing is said about a file that turns out to be none of ours.
+    findings = dict(_findings(files))
+    _say(f"weights: {files.weights} ({files.weights.stat().st_size:,} bytes)")
+    for topic, text in findings.items():
+        _say(f"{topic}: {text}")
     if files.config:
-        print(json.dumps(_plain(files.config.about), indent=2, ensure_ascii=False))
+        _say(json.dumps(_plain(files.config.about), indent=2, ensure_ascii=False))
     card = files.weights.parent / "README.md"
     if card.is_file():
-        print(f"card: {card}")
+        _say(f"card: {card}")
 
 
-def _findings(path: Path) -> list[tuple[str, str]]:
+def _findings(files: ModelFiles) -> Iterator[tuple[str, str]]:
     """What can be read off the tensors themselves."""
     import math
     from collections import Counter
@@ -96,25 +103,42 @@ def _findings(path: Path) -> list[tuple[str, str]]:
     from rwkv_music.model.versions import read_spec, tidy
 
     try:
-        tensors = load_weights(path)
+        tensors = load_weights(files.weights)
+        if part := _part(tensors.shapes):
+            yield "no whole model", part
+            return
         spec = read_spec(tensors.shapes)
         used = tidy(tensors, spec)
     except CheckpointError as error:
         raise UserError(str(error)) from None
     except ModelError as error:
-        raise UserError(f"{path}: {error}") from None
-    dimensions = {name: value for name, value in asdict(spec).items() if name != "version"}
+        raise UserError(f"{files.weights}: {error}") from None
     types = Counter(str(stored.dtype).removeprefix("torch.") for stored in tensors.tensors.values())
-    findings = [
-        ("version", f"RWKV-{spec.version}"),
-        ("layout", tensors.layout),
-        ("dimensions", ", ".join(f"{name} {value}" for name, value in dimensions.items())),
-        ("parameters", f"{sum(math.prod(shape) for shape in used.shapes.values()):,}"),
-        ("types", ", ".join(f"{count} tensors of {kind}" for kind, count in types.most_common())),
-    ]
+    yield "version", f"RWKV-{spec.version}"
+    yield "layout", tensors.layout
+    yield "dimensions", ", ".join(f"{name} {value}" for name, value in asdict(spec).items() if name != "version")
+    yield "parameters", f"{sum(math.prod(shape) for shape in used.shapes.values()):,}"
+    yield "types", ", ".join(f"{count} tensors of {kind}" for kind, count in types.most_common())
+    usual = USUAL.get(spec.vocabulary)
+    guess = f"perhaps {usual}, by the size of its vocabulary" if usual else "not told by the file"
+    yield "tokenizer", files.config.tokenizer if files.config else guess
     if any("time_state" in name for name in tensors):
-        findings.append(("start", "a tuned start state lies beside the weights"))
-    return findings
+        yield "start", "a tuned start state lies beside the weights"
+
+
+def _part(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """What a file without a whole model is, by the names in it; None for anything else."""
+    if not shapes or "emb.weight" in shapes:
+        return None
+    adapted = {name for name in shapes if any(f".{part}" in name for part in ("lora_A", "lora.0", "disha"))}
+    if adapted:
+        return f"an adapter (LoRA, PiSSA or DiSHA) for {counted(len(adapted), 'matrix').replace('matrixs', 'matrices')}"
+    if all(name.endswith("att.time_state") for name in shapes):
+        heads, size = next(iter(shapes.values()))[:2]
+        return f"a tuned state for a model of {counted(len(shapes), 'layer')}, {heads} heads of {size}"
+    if {"time_shift", "channel_shift", "wkv"} <= set(shapes):
+        return f"the state of a piece in a model of {counted(shapes['wkv'][0], 'layer')}"
+    return None
 
 
 def _pull(args: argparse.Namespace) -> None:
@@ -123,7 +147,7 @@ def _pull(args: argparse.Namespace) -> None:
         raise ModelNotFoundError(
             f"no model '{args.model}' on the hub: name one of `rwkv-music models list`, or owner/repository"
         )
-    print(pull(wanted))
+    _say(str(pull(wanted)))
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -131,7 +155,15 @@ def _convert(args: argparse.Namespace) -> None:
     from rwkv_music.checkpoint.source import CheckpointError
 
     try:
-        convert_weights(find_model(args.model).weights, args.out, args.type, force=args.force)
+        convert_weights(find_model(args.model).weights, args.out, args.type, form=args.layout, force=args.force)
     except CheckpointError as error:
         raise UserError(str(error)) from None
-    print(args.out)
+    _say(str(args.out))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _say(text: str) -> None:
+    show(text + "\n")
