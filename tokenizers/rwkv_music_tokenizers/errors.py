@@ -32,3 +32,11 @@ class NotationError(ValueError):
         super().__init__(f"{place}: {message}" if place else message)
         self.message = message
         self.place = place
+
+
+class MidiError(NotationError):
+    """A MIDI file that cannot be read; `byte` is where, counted from 0 (None: the whole file)."""
+
+    def __init__(self, message: str, byte: int | None = None):
+        super().__init__(message if byte is None else f"byte {byte}: {message}")
+        self.byte = byte
