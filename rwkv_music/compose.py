@@ -120,6 +120,7 @@ class Piece:
                 )
                 self.ended = token == TOKENIZER.eos
                 if not self.ended:
+                    self.sampler.follow(token)
                     self._logits, self._state = self.engine.advance([token], self._state)
                     self._follow(token)
                     yield chr(token)
@@ -151,7 +152,10 @@ class Piece:
         except (ValueError, KeyError, TypeError) as error:
             raise SnapshotError(f"the snapshot's story cannot be used: {error}") from None
         memory = Memory(snapshot.tokens, snapshot.state, snapshot.logits, label.story.get("ended") is True)
-        piece = cls(engine, opening, memory, label.prompt_length, Sampler(label.options, label.draws))
+        sampler = Sampler(label.options, label.draws)
+        for token in snapshot.tokens[label.prompt_length :]:
+            sampler.follow(token)
+        piece = cls(engine, opening, memory, label.prompt_length, sampler)
         piece.runs = runs
         return piece
 

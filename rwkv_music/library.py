@@ -20,7 +20,7 @@ CONFIG = "config.json"
 CONFIG_LIMIT = 1 << 20
 DEFAULT_MODEL = "abc-folk"
 # What `SamplingOptions` takes of a published recipe.
-SETTINGS = ("temperature", "top_p", "top_k", "min_p")
+SETTINGS = ("temperature", "top_p", "top_k", "min_p", "top_p_first")
 
 
 class ModelNotFoundError(UserError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rwkv_music.errors import UserError
-from rwkv_music.sampling import SamplingOptions
+from rwkv_music.sampling import LATER, SETTINGS, SamplingOptions
 
 MARK = "rwkv-music {"
 FILE_LIMIT = 256 << 20
@@ -41,15 +41,15 @@ class Run:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r}")
 
-    def plain(self) -> dict[str, int | float | None]:
+    def plain(self) -> dict[str, Any]:
         """The run as JSON data."""
-        return {**asdict(self.options), "bars": self.bars, "max_tokens": self.max_tokens}
+        return {**self.options.plain(), "bars": self.bars, "max_tokens": self.max_tokens}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Run":
         """The run whose `plain()` this was. Raises ValueError, KeyError or TypeError when it is none."""
-        options = SamplingOptions(**{field.name: plain[field.name] for field in fields(SamplingOptions)})
-        return cls(options, plain["bars"], plain["max_tokens"])
+        options = {name: plain[name] for name in SETTINGS if name in plain or name not in LATER}
+        return cls(SamplingOptions.from_plain(options), plain["bars"], plain["max_tokens"])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from rwkv_music.errors import UserError
 from rwkv_music.files import write_whole
 from rwkv_music.model.spec import Spec
 from rwkv_music.model.state import State, StateError
-from rwkv_music.sampling import Sampler, SamplingOptions
+from rwkv_music.sampling import SETTINGS, Sampler, SamplingOptions
 
 FORMAT = "rwkv-music snapshot 1"
 FILE_LIMIT = 256 << 20
 HEADER_LIMIT = 4 << 20
 STATE_NAMES = ("time_shift", "channel_shift", "wkv")
-SETTINGS = {field.name for field in fields(SamplingOptions)}
 LABEL_FIELDS = {"model", "model_hash", "tokenizer", "options", "generator", "prompt_length", "story"}
 
 
@@ -66,7 +65,7 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
     tensors = {f"state.{name}": tensor for name, tensor in snapshot.state.tensors().items()}
     tensors["logits"] = snapshot.logits.detach().cpu().contiguous()
     tensors["tokens"] = torch.tensor(snapshot.tokens, dtype=torch.int32)
-    text = json.dumps({**plain, "generator": sampler.state()})
+    text = json.dumps({**plain, "options": label.options.plain(), "generator": sampler.state()})
     write_whole(path, save(tensors, {"format": FORMAT, "label": text, "sha256": _digest(text, tensors)}))
 
 
@@ -135,9 +134,9 @@ def _label(path: Path, header: Mapping[str, Any]) -> Label:
         length = plain["prompt_length"]
         if not isinstance(length, int) or isinstance(length, bool) or length < 0:
             raise ValueError("prompt_length must be a whole number")
-        if not isinstance(plain["options"], dict) or not set(plain["options"]) <= SETTINGS:
+        if not isinstance(plain["options"], dict) or not set(plain["options"]) <= set(SETTINGS):
             raise ValueError(f"unknown settings; there are {', '.join(sorted(SETTINGS))}")
-        sampler = Sampler.from_state(SamplingOptions(**plain["options"]), plain["generator"])
+        sampler = Sampler.from_state(SamplingOptions.from_plain(plain["options"]), plain["generator"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SnapshotError(f"{path}: the snapshot's label cannot be used: {str(error)[:200]}") from None
     return Label(model, model_hash, tokenizer, sampler.options, sampler.draws, length, plain["story"])

@@ -64,6 +64,11 @@ def _add_drawing(how: argparse._ArgumentGroup) -> None:
         "--temperature", type=float, metavar="T", help="above 1 bolder, below 1 tamer, 0 the likeliest always"
     )
     how.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that hold the share P; 1 is off")
+    how.add_argument(
+        "--top-p-first",
+        action=argparse.BooleanOptionalAction,
+        help="let top-p cut before top-k (default: what the model's makers do)",
+    )
     how.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest; 0 is off")
     how.add_argument(
         "--min-p", type=float, metavar="P", help="leave out what is less likely than P times the likeliest; 0 is off"

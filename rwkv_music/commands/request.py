@@ -4,7 +4,7 @@ import argparse
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ from rwkv_music.files import FileError, read_text, refuse_foreign
 from rwkv_music.library import DEFAULT_MODEL, find_model
 from rwkv_music.making import Making, Run, read_making
 from rwkv_music.opening import DEFAULT_KEY, Header, Opening, open_tune
-from rwkv_music.sampling import MAX_SEED, SamplingOptions
+from rwkv_music.sampling import MAX_SEED, SETTINGS, SamplingOptions
 from rwkv_music.snapshots import read_label
 from rwkv_music.terminal import without_controls
 from rwkv_music.tunebook import pick_tune
 
-SETTINGS = tuple(field.name for field in fields(SamplingOptions))
 DRAWN_SEEDS = 2**32
 DEFAULT_TOKENS = 2048
 TOKENS_A_BAR = 128
@@ -95,7 +94,7 @@ def read_request(args: argparse.Namespace) -> Request:
 
 def _going_on(args: argparse.Namespace) -> Request:
     label = read_label(args.state)
-    run = Run(_options(args, asdict(label.options)), *_limits(args))
+    run = Run(_options(args, vars(label.options)), *_limits(args))
     before = label.story.get("dtype")
     dtype = args.dtype or (before if before in DTYPES else DTYPES[0])
     strange = before in DTYPES and before != dtype
@@ -113,7 +112,7 @@ def _repeating(args: argparse.Namespace) -> Request:
         prompt = read_prompt(args)
     else:
         prompt = Prompt(open_tune(without_controls(making.prompt), Header()), args.like.stem, args.like.parent)
-    runs = tuple(replace(run, options=_options(args, asdict(run.options))) for run in making.runs)
+    runs = tuple(replace(run, options=_options(args, vars(run.options))) for run in making.runs)
     if args.bars is not None or args.max_tokens is not None:
         runs = (Run(runs[-1].options, *_limits(args)),)
     pinned = "" if args.model else making.hash
@@ -149,7 +148,7 @@ def usable_device(name: str) -> str:
 def _options(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingOptions:
     """The settings of the command line over the defaults; a seed is drawn when neither has one."""
     known = {name: value for name, value in defaults.items() if name in SETTINGS}
-    said = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    said = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
     try:
         return SamplingOptions(**{"seed": secrets.randbelow(DRAWN_SEEDS), **known, **said})
     except ValueError as error:

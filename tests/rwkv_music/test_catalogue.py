@@ -6,6 +6,7 @@ import pytest
 
 from rwkv_music.catalogue import published_file, published_models
 from rwkv_music.hub import HubError, hub_file
+from rwkv_music.library import SETTINGS
 from rwkv_music.sampling import SamplingOptions
 
 SIZES = {"abc": 128, "midi": 20096, "midipiano": 2176, "mmm": 16000}
@@ -30,7 +31,7 @@ def test_a_model_says_what_is_needed_to_use_it(model):
     assert model.vocabulary == SIZES[model.tokenizer]
     assert (model.layers is None) == (model.width is None)
     assert model.sha256 is None or re.fullmatch("[0-9a-f]{64}", model.sha256)
-    SamplingOptions(**{name: model.sampling[name] for name in ("temperature", "top_p", "top_k") if model.sampling})
+    SamplingOptions(**{name: value for name, value in model.sampling.items() if name in SETTINGS})
     if model.separators is not None:
         assert all(0 <= token < model.vocabulary for token in model.separators.values())
     assert published_file(model.file) is model

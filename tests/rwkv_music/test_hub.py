@@ -235,7 +235,7 @@ def test_a_published_model_comes_with_its_tokenizer_and_settings(hub, monkeypatc
     assert hub.fetched() == ["tiny.safetensors"]
     config = find_model("tiny").config
     assert config is not None and (config.name, config.tokenizer) == ("tiny", "midi")
-    assert config.sampling == {"temperature": 1.0, "top_k": 8, "top_p": 0.8}
+    assert config.sampling == {"temperature": 1.0, "top_k": 8, "top_p": 0.8, "top_p_first": True}
     assert config.about["sampling"]["penalty_decay"] == 0.997
     # What the catalogue knows is the hash of its own revision only.
     assert hub_file("tiny@v1") == HubFile("ours/tunes", "tiny.safetensors", "v1")

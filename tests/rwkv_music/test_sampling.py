@@ -1,4 +1,4 @@
-"""Sampling: what each filter keeps, what options are refused, and a generator that can be saved at any draw."""
+"""Sampling: what options are refused, what a recipe does, and a sampler that can be saved at any draw."""
 
 import json
 import math
@@ -6,73 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from rwkv_music.sampling import (
-    Sampler,
-    SamplingError,
-    SamplingOptions,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    pick,
-    temper,
-)
+from rwkv_music import filters, sampling
+from rwkv_music.sampling import Recipe, Sampler, SamplingError, SamplingOptions
 
 
 def log(*shares: float) -> np.ndarray:
     with np.errstate(divide="ignore"):
         return np.log(np.array(shares, np.float32))
-
-
-def kept(logits: np.ndarray) -> list[int]:
-    return np.flatnonzero(np.isfinite(logits)).tolist()
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(0, [0, 1, 2, 3]), (1, [1]), (2, [1, 2]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3])]
-)
-def test_top_k_keeps_the_highest(count, expected):
-    assert kept(keep_top_k(log(0.1, 0.4, 0.3, 0.2), count)) == expected
-
-
-def test_top_k_of_equals_keeps_the_lower_ids():
-    assert kept(keep_top_k(np.zeros(5, np.float32), 2)) == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"), [(1.0, [0, 1, 2, 3]), (0.35, [1]), (0.6, [1, 2]), (0.85, [1, 2, 3]), (0.95, [0, 1, 2, 3])]
-)
-def test_top_p_keeps_the_fewest_that_hold_the_share(share, expected):
-    assert kept(keep_top_p(log(0.1, 0.4, 0.3, 0.2), share)) == expected
-
-
-def test_min_p_drops_what_is_rare_beside_the_likeliest():
-    assert kept(keep_min_p(log(0.05, 0.5, 0.3, 0.15), 0.2)) == [1, 2, 3]
-    assert kept(keep_min_p(log(0.05, 0.5, 0.3, 0.15), 1.0)) == [1]
-
-
-def test_temperature_raises_probabilities_to_its_inverse():
-    cooled = np.exp(temper(log(0.8, 0.2), 0.5))
-    assert cooled[1] / cooled[0] == pytest.approx((0.2 / 0.8) ** 2)
-
-
-def test_filters_leave_what_they_are_given_alone():
-    logits = log(0.1, 0.4, 0.3, 0.2)
-    before = logits.copy()
-    for changed in keep_top_k(logits, 1), keep_top_p(logits, 0.3), keep_min_p(logits, 0.9), temper(logits, 2.0):
-        assert not np.array_equal(changed, before)
-    assert np.array_equal(logits, before)
-
-
-@pytest.mark.parametrize(
-    ("uniform", "token"), [(0.0, 0), (0.09, 0), (0.11, 1), (0.49, 1), (0.51, 2), (math.nextafter(1, 0), 3)]
-)
-def test_a_token_has_as_much_room_as_probability(uniform, token):
-    assert pick(log(0.1, 0.4, 0.3, 0.2), uniform) == token
-
-
-@pytest.mark.parametrize("uniform", [0.0, 0.5, math.nextafter(1, 0)])
-def test_a_forbidden_token_is_never_picked(uniform):
-    assert pick(log(0, 0, 1, 0, 0), uniform) == 2
 
 
 def test_draws_follow_the_probabilities():
@@ -116,6 +56,8 @@ def test_logits_that_overflowed_are_refused(logits):
         {"top_k": True},
         {"seed": -1},
         {"seed": 2**63},
+        {"top_p_first": 1},
+        {"recipe": {"penalty": 0.5}},
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(setting):
@@ -173,6 +115,7 @@ def test_other_options_go_on_but_another_seed_begins_anew():
         {"generator": "pcg64", "seed": 7, "draws": -1},
         {"generator": "pcg64", "seed": 7, "draws": "1"},
         {"generator": "pcg64", "seed": 7, "draws": 1, "more": 0},
+        {"generator": "pcg64", "seed": 7, "draws": 1, "step": 1},
     ],
 )
 def test_a_state_of_another_generator_is_refused(state):
@@ -184,3 +127,108 @@ def test_the_numbers_of_a_seed_never_change():
     """Seeds are printed so that tunes can be had again, by later versions too."""
     sampler = Sampler(SamplingOptions(temperature=1, top_p=1, seed=1))
     assert [sampler.choose(np.zeros(128, np.float32)) for _ in range(8)] == [65, 121, 18, 121, 39, 54, 105, 52]
+
+
+OFFICIAL = Recipe(penalty=0.5, penalty_decay=0.997, end_from=40, end_every=10, biases=((5, -1.0),))
+WEIGHTS = np.where(np.arange(64) < 8, 0.3, 1.0)
+
+
+def official(recipe: Recipe = OFFICIAL) -> Sampler:
+    options = SamplingOptions(temperature=1.0, top_k=8, top_p=0.8, top_p_first=True, seed=3, recipe=recipe)
+    return Sampler(options, weights=WEIGHTS)
+
+
+def grown(sampler: Sampler, count: int, start: int = 0) -> list[int]:
+    tokens = []
+    for row in np.random.default_rng(8).normal(size=(200, 64)).astype(np.float32)[start : start + count]:
+        tokens.append(sampler.choose(row))
+        sampler.follow(tokens[-1])
+    return tokens
+
+
+def as_its_makers_draw(logits: np.ndarray, uniform: float) -> int:
+    """Probabilities at temperature 1; what is rarer than the last that top_p needs goes, then all but the top_k."""
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    highest = np.sort(shares)[::-1]
+    shares[shares < highest[np.argmax(highest.cumsum() >= 0.8)]] = 0
+    shares[np.argsort(shares)[:-8]] = 0
+    return int(np.searchsorted(shares.cumsum(), uniform * shares.sum(), side="right"))
+
+
+def test_a_recipe_draws_what_its_makers_draw():
+    sampler, logits = official(), np.random.default_rng(4).normal(size=(150, 64)).astype(np.float32)
+    generator = np.random.PCG64(3)
+    often: dict[int, float] = {}
+    for step, row in enumerate(logits):
+        out = row.astype(np.float64)
+        for token, count in often.items():
+            out[token] -= 0.5 * count
+        out[0] += (step - 40) / 10
+        out[5] -= 1
+        expected = as_its_makers_draw(out, (generator.random_raw() >> 11) * 2.0**-53)
+        assert sampler.choose(row) == expected
+        sampler.follow(expected)
+        often = {token: 0.997 * count for token, count in often.items()}
+        often[expected] = often.get(expected, 0) + (0.3 if expected < 8 else 1.0)
+
+
+def test_the_end_comes_when_its_time_has_come():
+    recipe = Recipe(end=9, end_from=20, end_every=0.05)
+    assert grown(official(recipe), 21).count(9) == 0
+    assert set(grown(official(recipe), 30)[22:]) == {9}
+
+
+def test_the_slow_draw_draws_the_same(monkeypatch):
+    fast = grown(official(), 60)
+    monkeypatch.setattr(sampling, "_fastest_draw", lambda: lambda: filters.draw)
+    assert grown(official(), 60) == fast
+
+
+def test_counts_and_steps_go_on_through_a_file_a_clone_and_other_options():
+    whole = official()
+    begun = grown(whole, 50)
+    text = json.dumps(whole.state())
+    saved = Sampler.from_state(whole.options, json.loads(text), WEIGHTS)
+    retold = Sampler(whole.options, whole.draws, WEIGHTS)
+    for token in begun:
+        retold.follow(token)
+    rest = [grown(twin, 50, 50) for twin in (saved, retold, whole.clone(), whole.continued(whole.options), whole)]
+    assert all(tokens == rest[0] for tokens in rest)
+    assert rest[0] != grown(Sampler(whole.options, 50, WEIGHTS), 50, 50)
+
+
+def test_options_without_a_recipe_are_written_as_ever():
+    options = SamplingOptions()
+    assert set(options.plain()) == {"temperature", "top_p", "top_k", "min_p", "seed"}
+    assert SamplingOptions.from_plain(options.plain()) == options
+
+
+def test_a_recipe_survives_json():
+    options = official().options
+    assert SamplingOptions.from_plain(json.loads(json.dumps(options.plain()))) == options
+
+
+def test_a_recipe_of_another_vocabulary_is_refused():
+    with pytest.raises(SamplingError, match="speaks of 64 tokens or more, the model has 32"):
+        sampler = official()
+        sampler.follow(1)
+        sampler.choose(np.zeros(32, np.float32))
+    with pytest.raises(SamplingError, match="the model has 32"):
+        Sampler(SamplingOptions(recipe=Recipe(end=32, end_every=1.0))).choose(np.zeros(32, np.float32))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"penalty": -1.0},
+        {"penalty_decay": 1.5},
+        {"end": -1},
+        {"end_from": math.nan},
+        {"end_every": -1.0},
+        {"biases": ((-1, 1.0),)},
+        {"biases": ((1, math.inf),)},
+    ],
+)
+def test_a_recipe_out_of_range_is_refused_by_name(setting):
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} must be"):
+        Recipe(**setting)

@@ -179,5 +179,5 @@ def test_mutated_snapshots_are_refused_in_one_line_and_at_once(stored, tiny_engi
 
 def test_a_setting_that_does_not_exist_is_called_unknown(stored):
     relabelled(stored, lambda label: label["options"].update(colour=1))
-    with pytest.raises(SnapshotError, match="unknown settings; there are min_p, seed, temperature"):
+    with pytest.raises(SnapshotError, match="unknown settings; there are min_p, recipe, seed, temperature"):
         read_label(stored)
