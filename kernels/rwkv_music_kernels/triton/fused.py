@@ -254,14 +254,14 @@ def _mix_cases(io: str, kind: str) -> Iterator[tuple[Any, dict[str, Any], dict[s
         pointers: dict[str, Any] = {"x": io, "last": "*fp32", "mixes": mixes}
         label = f"{count} mixes{' a token' if wide else ''}"
         yield shift_mix_forward, {**pointers, "outs": many, **numbers}, tile, WARPS, f"shift {label} forward {kind}"
-        pointers |= {"grads": many, "d_mixes": mixes, "dx": io, "d_last": "*fp32", "sums": "*fp32"}
-        tile["LINES"] = tile_of(count)
-        yield shift_mix_backward, {**pointers, **numbers, "turns": "i32"}, tile, WARPS, f"shift {label} backward {kind}"
+        pointers = pointers | {"grads": many, "d_mixes": mixes, "dx": io, "d_last": "*fp32", "sums": "*fp32"}
+        case = {**pointers, **numbers, "turns": "i32"}
+        yield shift_mix_backward, case, {**tile, "LINES": tile_of(count)}, WARPS, f"shift {label} backward {kind}"
 
 
 def _head_cases(io: str, kind: str) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any], int, str]]:
     numbers = dict.fromkeys(("rows", "size", "width"), "i32")
-    for size in (64, 128):
+    for size in (64, 128) if kind == "bf16" else (64,):
         tile: dict[str, Any] = {"ROWS": HEAD_ROWS, "HEAD": size}
         inputs = {"k": io, "rate": io, "k_k": "*fp32", "k_a": "*fp32"}
         case = {**inputs, **dict.fromkeys(("key", "removed", "back"), "*fp32"), **numbers}
