@@ -1,15 +1,23 @@
 """Music becomes the words of a MIDI model without drifting: no onset is more than 4 ms off."""
 
+import base64
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rwkv_music_tokenizers.midi_reader import read_midi
 from rwkv_music_tokenizers.midi_words import MIDI, MIDI_PIANO, MidiWords
 from rwkv_music_tokenizers.performance import PITCH, START, VELOCITY, Performance, Track, rows
 from rwkv_music_tokenizers.performance_to_words import instrument, left_out, performance_to_words
 from rwkv_music_tokenizers.words_to_performance import words_to_performance
 
+TOKENS = Path(__file__).parents[1] / "data" / "tokens"
+SHARED = Path(__file__).parents[3] / "shared" / "golden" / "tokens"
+CASES = json.loads((TOKENS / "midi_encode.json").read_text())
 # 120 quarters of 500 ticks a minute: a tick is a millisecond.
 MILLISECONDS = 500
 
@@ -145,3 +153,15 @@ def test_no_onset_is_more_than_4_ms_off(performance):
 def test_words_heard_and_written_again_are_the_same_words(performance):
     ids = performance_to_words(performance, MIDI)
     assert performance_to_words(words_to_performance(ids, MIDI), MIDI) == ids
+
+
+@pytest.mark.parametrize("words", [MIDI, MIDI_PIANO], ids=lambda words: words.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_no_onset_of_a_file_is_more_than_4_ms_off(case, words):
+    assert_in_time(read_midi(base64.b64decode(case["midi"])), words)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared golden vectors")
+@pytest.mark.parametrize("path", sorted((SHARED / "midi").glob("*.mid")), ids=lambda path: path.stem)
+def test_no_onset_of_any_file_is_more_than_4_ms_off(path):
+    assert_in_time(read_midi(path.read_bytes()), MIDI)
