@@ -1,5 +1,6 @@
 """Bars lie where a musician hears them, whatever meters a file tells."""
 
+import numpy as np
 import pytest
 
 from rwkv_music_tokenizers.note_meters import lay_bars, listed_meter
@@ -34,8 +35,13 @@ def test_a_bar_of_no_meter_becomes_the_nearest():
 
 
 def bars(meters, last):
-    starts, places = lay_bars(meters, last)
-    return [(start, "{}/{}".format(*METERS[place])) for start, place in zip(starts.tolist(), places, strict=True)]
+    starts, changes = lay_bars(meters, last)
+    meters_of_bars = np.repeat(
+        [place for _, place in changes], np.diff([bar for bar, _ in changes], append=len(starts))
+    )
+    return [
+        (start, "{}/{}".format(*METERS[place])) for start, place in zip(starts.tolist(), meters_of_bars, strict=True)
+    ]
 
 
 def test_bars_end_with_the_one_that_holds_the_last_event():

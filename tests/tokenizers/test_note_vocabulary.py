@@ -72,13 +72,9 @@ def test_every_length_is_nearest_to_itself_and_ties_are_short():
 
 def test_tempos_are_a_metronome_s():
     assert len(TEMPOS) == 64
-    assert (nearest_tempo(TEMPO_MICROSECONDS) == np.arange(64)).all()
-    assert [TEMPOS[place] for place in nearest_tempo(np.array([500_000, 1, 10**9, 60_000_000 // 122]))] == [
-        120,
-        320,
-        20,
-        120,
-    ]
+    assert [nearest_tempo(tempo) for tempo in TEMPO_MICROSECONDS.tolist()] == list(range(64))
+    told = [500_000, 0, 10**9, 60_000_000 // 122]
+    assert [TEMPOS[nearest_tempo(tempo)] for tempo in told] == [120, 320, 20, 120]
 
 
 def test_transposition_moves_pitches_and_turns_keys_but_not_drums():

@@ -1,6 +1,8 @@
 """The two clocks of notes: 1/24 of a quarter on the grid of the bars, or 10 ms as it was played."""
 
-from typing import Literal
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -25,13 +27,16 @@ _PLAIN_ENOUGH = 0.7
 _FEW = 4
 
 
-def grid_units(performance: Performance, ticks: np.ndarray) -> np.ndarray:
-    """Ticks (n,) on the grid: the nearest units."""
+_Ticks = TypeVar("_Ticks", int, np.ndarray)
+
+
+def grid_units(performance: Performance, ticks: _Ticks) -> _Ticks:
+    """A tick, or an array of them, on the grid: the nearest units."""
     return (2 * QUARTER * ticks + performance.ticks) // (2 * performance.ticks)
 
 
 def perf_units(performance: Performance, ticks: np.ndarray) -> np.ndarray:
-    """Ticks (n,) on the performed clock: the nearest units."""
+    """Ticks, an array, on the performed clock: the nearest units."""
     return np.round(performance.seconds(ticks) / PERFORMED_SECONDS).astype(np.int64)
 
 
@@ -42,9 +47,11 @@ def choose_clock(performance: Performance, onsets: np.ndarray) -> Clock:
     ticks = performance.ticks
     units = grid_units(performance, onsets)
     off = np.abs(QUARTER * onsets - units * ticks)
+    if ticks >= _COARSE and not off.any():
+        return "grid"
     tempos = performance.tempos[np.searchsorted(performance.tempos[:, 0], onsets, side="right") - 1, 1]
     if len(onsets) < _FEW:
-        fits = not off.any()
+        fits = ticks < _COARSE and not off.any()
     elif ticks < _COARSE:
         fits = _PLAIN_PLACES[units % QUARTER].mean() >= _PLAIN_ENOUGH
     else:
@@ -58,3 +65,12 @@ def held_by_pedal(ends: np.ndarray, pedals: np.ndarray) -> np.ndarray:
         return ends
     place = np.searchsorted(pedals[:, 0], ends, side="right") - 1
     return np.where(place >= 0, np.maximum(ends, pedals[place, 1]), ends)
+
+
+def changes_of(told: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Values told (time, value), in order of time: the last of each time, where it differs from the one before."""
+    changes: list[tuple[int, int]] = []
+    for time, value in dict(sorted(told, key=itemgetter(0))).items():
+        if not changes or changes[-1][1] != value:
+            changes.append((time, value))
+    return changes

@@ -8,6 +8,7 @@ from rwkv_music_tokenizers.note_clocks import (
     MOST_UNITS,
     PERFORMED_SECONDS,
     Clock,
+    changes_of,
     choose_clock,
     grid_units,
     held_by_pedal,
@@ -33,11 +34,10 @@ from rwkv_music_tokenizers.note_vocabulary import (
     QUARTER,
     STROKE,
     TEMPO,
-    key_places,
+    key_place,
     nearest_tempo,
 )
 from rwkv_music_tokenizers.note_writer import (
-    SAME,
     ClockedNotes,
     bar_events,
     clocked,
@@ -51,6 +51,8 @@ from rwkv_music_tokenizers.note_writer import (
 )
 from rwkv_music_tokenizers.performance import DEFAULT_TEMPO, END, PITCH, START, VELOCITY, Performance, rows
 
+_NO_NOTES = rows([], 4)
+_END = np.array([EOS], dtype=np.uint16)
 _MOST_HOURS = int(MOST_UNITS * PERFORMED_SECONDS / 3600)
 
 
@@ -63,25 +65,25 @@ class Encoding:
     parts: Parts
     # The performance with a tempo from its first tick on.
     performance: Performance
-    # (n, 4): the notes of all parts, one part after another, and the part of each.
+    # (n, 4): the notes of all parts, one part after another.
     notes: np.ndarray
-    part: np.ndarray
-    # (n,) int64, see `sort_keys`; in sorted order `kept` of them became `written`.
+    # (n,) int64, see `sort_keys`, of a performance with the ends that the pedal makes; sorted, `kept` became `written`.
     keys: np.ndarray
     kept: np.ndarray
     written: ClockedNotes
+    # Whether the document tells when the pedal is down.
+    pedalled: bool
 
 
 def encode_document(performance: Performance, options: NoteOptions) -> Encoding:
     """The document of a piece. Raises ValueError for a piece longer than a document can be."""
     performance = _with_first_tempo(performance)
     parts = seat(performance.tracks, options.silent)
-    notes = np.concatenate([rows([], 4), *parts.notes])
+    notes = np.concatenate([_NO_NOTES, *parts.notes])
     part = np.repeat(np.arange(len(parts.notes)), [len(table) for table in parts.notes])
     clock = choose_clock(performance, notes[:, START]) if options.clock == "auto" else options.clock
     units = grid_units if clock == "grid" else perf_units
-    starts = units(performance, notes[:, START])
-    ends = units(performance, notes[:, END])
+    starts, ends = units(performance, notes[:, START]), units(performance, notes[:, END])
     pedals = _pedals(performance, parts, clock, options)
     if max(ends.max(initial=0), *(pedal.max(initial=0) for pedal in pedals), 0) >= MOST_UNITS:
         raise ValueError(
@@ -93,23 +95,22 @@ def encode_document(performance: Performance, options: NoteOptions) -> Encoding:
             ends[own] = held_by_pedal(ends[own], pedal)
     keys = sort_keys(part, notes[:, PITCH], starts, ends - starts, notes[:, VELOCITY])
     written, kept = clocked(np.sort(keys))
-    events = [note_events(written)]
-    if options.pedal == "keep":
-        events += [
-            pedal_events(number, pedal[:, up], up) for number, pedal in enumerate(pedals) for up in (0, 1) if len(pedal)
-        ]
     drums = np.array(parts.programs, dtype=np.int64) == 128
-    header = [BOS, GRID if clock == "grid" else PERF, KIND + KINDS.index(options.kind or kind_of(parts))]
+    events = note_events(written, drums)
+    if options.pedal == "keep":
+        changes = [pedal_events(number, pedal[:, up], up) for number, pedal in enumerate(pedals) for up in (0, 1)]
+        events = np.concatenate([events, *changes])
     if clock == "grid":
-        stated, more = _grid(performance, np.concatenate(events), written, drums)
+        stated, more = _grid(performance, events, written, drums)
     else:
-        stated, more = _first_key(performance), waits(np.concatenate(events))
-    header += stated
+        stated = [KEY + key_place(*performance.keys[0, 1:].tolist())] if len(performance.keys) else []
+        more = waits(events)
+    header = [BOS, GRID if clock == "grid" else PERF, KIND + KINDS.index(options.kind or kind_of(parts)), *stated]
     for number, program in enumerate(parts.programs):
         header += [PART + number, PROGRAM + program]
-    music = write_events(np.concatenate([*events, more]), drums, clock == "grid")
-    ids = np.concatenate([np.array(header, dtype=np.uint16), music, np.array([EOS], dtype=np.uint16)])
-    return Encoding(ids, clock, parts, performance, notes, part, keys, kept, written)
+    music = write_events(np.concatenate([events, more]), drums, clock == "grid")
+    ids = np.concatenate([np.array(header, dtype=np.uint16), music, _END])
+    return Encoding(ids, clock, parts, performance, notes, keys, kept, written, options.pedal == "keep")
 
 
 def _with_first_tempo(performance: Performance) -> Performance:
@@ -137,41 +138,32 @@ def _grid(
     performance: Performance, events: np.ndarray, notes: ClockedNotes, drums: np.ndarray
 ) -> tuple[list[int], np.ndarray]:
     """What the header of a piece on the grid states, meter, key and tempo, and the events of its bars and tempos."""
-    ends = notes.start + np.where(drums[notes.part], STROKE, LENGTH_UNITS[notes.length])
-    times, tempos = _changes(grid_units(performance, performance.tempos[:, 0]), nearest_tempo(performance.tempos[:, 1]))
-    # A tempo that comes when nothing sounds any more is not heard.
-    heard = (times > 0) & (times < ends.max(initial=0))
-    tempo_changes = tempo_events(times[heard], tempos[heard])
-    last = last_time(np.concatenate([events, tempo_changes]))
-    meters = performance.meters.copy()
-    meters[:, 0] = grid_units(performance, meters[:, 0])
-    starts, places = lay_bars(meters.tolist(), max(last, 0))
-    meter, key = int(places[0]), NO_KEY - KEY
-    keys = np.full(len(starts), SAME)
-    if len(performance.keys):
-        ends_too = np.append(starts, starts[-1] + METER_UNITS[places[-1]])
-        units = grid_units(performance, performance.keys[:, 0])
-        bars, told = _changes(np.searchsorted((ends_too[:-1] + ends_too[1:]) / 2, units), _key_places(performance))
-        within = bars < len(starts)
-        keys[bars[within]] = told[within]
-        key, keys[0] = (keys[0] if keys[0] != SAME else key), SAME
-    changed = np.full(len(starts), SAME)
-    changed[1:] = np.where(places[1:] != places[:-1], places[1:], SAME)
-    bars = bar_events(starts, changed, keys) if last >= 0 else starts[:0]
-    return [METER + meter, KEY + int(key), TEMPO + int(tempos[0])], np.concatenate([bars, tempo_changes])
+    (_, tempo), *tempos = changes_of(
+        (grid_units(performance, tick), nearest_tempo(microseconds))
+        for tick, microseconds in performance.tempos.tolist()
+    )
+    if tempos:
+        # A tempo that comes when nothing sounds any more is not heard.
+        lengths = np.where(drums[notes.part], STROKE, LENGTH_UNITS[notes.length])
+        silence = int((notes.start + lengths).max(initial=0))
+        tempos = [change for change in tempos if change[0] < silence]
+    last = max(last_time(events), tempos[-1][0] if tempos else -1)
+    told = [(grid_units(performance, tick), *meter) for tick, *meter in performance.meters.tolist()]
+    starts, ((_, meter), *meters) = lay_bars(told, max(last, 0))
+    key, keys = _keys(performance, starts, int(METER_UNITS[meters[-1][1] if meters else meter]))
+    bars = bar_events(starts, meters, keys) if last >= 0 else starts[:0]
+    return [METER + meter, KEY + key, TEMPO + tempo], np.concatenate([bars, tempo_events(tempos)])
 
 
-def _changes(times: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of values told at rising times (n,), the last of each time, and of those the ones that differ from the one before."""
-    last = np.append(times[1:] != times[:-1], True)[: len(times)]
-    times, places = times[last], places[last]
-    new = np.append(True, places[1:] != places[:-1])[: len(times)]
-    return times[new], places[new]
-
-
-def _key_places(performance: Performance) -> np.ndarray:
-    return key_places(np.clip(performance.keys[:, 1], -7, 7), performance.keys[:, 2] != 0)
-
-
-def _first_key(performance: Performance) -> list[int]:
-    return [KEY + int(_key_places(performance)[0])] if len(performance.keys) else []
+def _keys(performance: Performance, starts: np.ndarray, last_bar: int) -> tuple[int, list[tuple[int, int]]]:
+    """The place of the first key, and the (bar, place) of those that follow: at the nearest bar lines before the last."""
+    if not len(performance.keys):
+        return NO_KEY - KEY, []
+    lines = np.append(starts, starts[-1] + last_bar)
+    told = performance.keys.tolist()
+    nearest = np.searchsorted((lines[:-1] + lines[1:]) / 2, [grid_units(performance, tick) for tick, _, _ in told])
+    places = (key_place(fifths, minor) for _, fifths, minor in told)
+    keys = [(bar, place) for bar, place in changes_of(zip(nearest.tolist(), places, strict=True)) if bar < len(starts)]
+    if keys and keys[0][0] == 0:
+        return keys[0][1], keys[1:]
+    return NO_KEY - KEY, keys

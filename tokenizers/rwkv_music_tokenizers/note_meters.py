@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 from math import ceil, log2
 
 import numpy as np
 
+from rwkv_music_tokenizers.note_clocks import changes_of
 from rwkv_music_tokenizers.note_vocabulary import METER_UNITS, METERS, QUARTER
 from rwkv_music_tokenizers.performance import DEFAULT_METER
 
@@ -51,22 +53,28 @@ def _partial_bar(units: int) -> tuple[int, ...]:
     return (*(_partial_bar(units - BEAT) if units > BEAT else ()), _PLACES[1, 32])
 
 
-def lay_bars(meters: Sequence[Sequence[int]], last: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bars up to the one in which unit `last` lies: where they begin (n,), and the places of their meters (n,).
+def lay_bars(meters: Sequence[Sequence[int]], last: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Bars up to the one in which unit `last` lies: where they begin (n,), and (bar, place of its meter) where it changes.
 
     meters: (unit, beats, beat) in order. A change begins a bar, whatever the bars before it lack: what does not fill one
     is a shorter bar with a meter of its own, the first of the piece (an upbeat that the file does not tell) or the last
     before the change. Changes are moved to the nearest 1/32.
     """
-    changes: dict[int, int] = {0: listed_meter(*DEFAULT_METER)}
+    told: dict[int, int] = {0: listed_meter(*DEFAULT_METER)}
     for unit, beats, beat in meters:
-        changes[(2 * unit + BEAT) // (2 * BEAT) * BEAT] = listed_meter(beats, beat)
-    begins = [unit for unit in changes if unit <= last]
-    places: list[np.ndarray] = []
+        told[(2 * unit + BEAT) // (2 * BEAT) * BEAT] = listed_meter(beats, beat)
+    begins = [unit for unit in told if unit <= last]
+    # (place, how many bars)
+    runs: list[tuple[int, int]] = []
     for unit, until in zip(begins, [*begins[1:], None], strict=True):
-        length = int(METER_UNITS[changes[unit]])
+        length = int(METER_UNITS[told[unit]])
         count, rest = ((last - unit) // length + 1, 0) if until is None else divmod(until - unit, length)
-        whole, partial = np.full(count, changes[unit]), np.array(_partial_bar(rest) if rest else (), dtype=np.int64)
-        places += [whole, partial] if unit else [partial, whole]
-    meter = np.concatenate(places)
-    return np.cumsum(METER_UNITS[meter]) - METER_UNITS[meter], meter
+        partial = [(place, 1) for place in (_partial_bar(rest) if rest else ())]
+        runs += [(told[unit], count), *partial] if unit else [*partial, (told[unit], count)]
+    runs = [(place, count) for place, count in runs if count]
+    bars = accumulate((count for _, count in runs), initial=0)
+    changes = changes_of((bar, place) for bar, (place, _) in zip(bars, runs, strict=False))
+    if len(runs) == 1:
+        return np.arange(runs[0][1]) * METER_UNITS[runs[0][0]], changes
+    lengths = np.repeat(METER_UNITS[[place for place, _ in runs]], [count for _, count in runs])
+    return np.cumsum(lengths) - lengths, changes

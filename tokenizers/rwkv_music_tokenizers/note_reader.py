@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rwkv_music_tokenizers.note_clocks import changes_of
 from rwkv_music_tokenizers.note_vocabulary import (
     BAR,
     BOS,
@@ -110,9 +111,9 @@ class _Document:
         return Performance(
             tracks,
             TICKS,
-            tempos=rows(_changes([first, *changes]), 2),
+            tempos=rows(changes_of([first, *changes]), 2),
             meters=rows([(start * scale, *METERS[place]) for place, start in meters], 3),
-            keys=_key_rows(_changes(keys)),
+            keys=_key_rows(changes_of(keys)),
         )
 
     def _tracks(self, scale: int) -> tuple[Track, ...]:
@@ -124,7 +125,7 @@ class _Document:
         part = self.part[at]
         lengths = np.where(long[at], LENGTH_UNITS[np.append(self.place, 0)[at + 1] * long[at]], STROKE)
         keys = np.sort(sort_keys(part, self.place[at], self.time[at], lengths, self._velocities()[at]))
-        kept, lengths = settle(keys)
+        kept, lengths, _ = settle(keys)
         keys = keys[kept]
         start = keys >> 17 & (1 << 35) - 1
         notes = np.stack([start * scale, (start + lengths) * scale, keys >> 52 & 127, keys & 127], axis=1)
@@ -169,15 +170,6 @@ def _held(mask: np.ndarray, values: np.ndarray, otherwise: int) -> np.ndarray:
     """(n,): at each place the value of the last place so far where the mask is true."""
     at = np.maximum.accumulate(np.where(mask, np.arange(len(mask)), -1))
     return np.where(at >= 0, values[at], otherwise) if len(at) else values
-
-
-def _changes(told: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(time, value) in order of time; the last of one time, and only what changes."""
-    changes: list[tuple[int, int]] = []
-    for time, value in dict(sorted(told, key=lambda change: change[0])).items():
-        if not changes or changes[-1][1] != value:
-            changes.append((time, value))
-    return changes
 
 
 def _key_rows(keys: list[tuple[int, int]]) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rwkv_music_tokenizers.note_encoder import encode_document
+from rwkv_music_tokenizers.note_losses import LossReport, report_losses
 from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_reader import checked, read_document
 from rwkv_music_tokenizers.note_vocabulary import (
@@ -46,6 +47,13 @@ class NoteTokenizer:
     def encode(self, performance: Performance, options: NoteOptions = DEFAULT_OPTIONS) -> np.ndarray:
         """A whole document (n,) uint16. Raises ValueError for a piece longer than a document can be."""
         return encode_document(performance, options).ids
+
+    def encode_reported(
+        self, performance: Performance, options: NoteOptions = DEFAULT_OPTIONS
+    ) -> tuple[np.ndarray, LossReport]:
+        """A whole document, as `encode` makes it, and what of the piece it does not say."""
+        encoding = encode_document(performance, options)
+        return encoding.ids, report_losses(performance, encoding)
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> Performance:
         """The music of a document, or of as much of it as there is.

@@ -1,6 +1,7 @@
 """The 896 tokens of notes: their names, where each field begins, and the values that they stand for."""
 
 import hashlib
+from bisect import bisect_left
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -77,19 +78,20 @@ STROKE = QUARTER // 4
 FIRST_VELOCITY = 8
 VELOCITIES = 8 * np.arange(16) + 4
 
-_TEMPO_BORDERS = np.log(TEMPO_MICROSECONDS[:-1] * TEMPO_MICROSECONDS[1:]) / 2
+# Slow to fast, so falling in microseconds and rising once negative.
+_TEMPO_BORDERS = (-np.sqrt(TEMPO_MICROSECONDS[:-1] * TEMPO_MICROSECONDS[1:])).tolist()
 # Circle of fifths: C, G, D ... for every semitone up.
 _FIFTHS_OF_SEMITONE = 7
 
 
-def nearest_tempo(microseconds: np.ndarray) -> np.ndarray:
-    """Places 0..63 among the tempos of tempos (n,) in microseconds a quarter, nearest in proportion."""
-    return np.searchsorted(-_TEMPO_BORDERS, -np.log(np.maximum(microseconds, 1)))
+def nearest_tempo(microseconds: int) -> int:
+    """The place 0..63 of the tempo nearest in proportion to one in microseconds a quarter."""
+    return bisect_left(_TEMPO_BORDERS, -microseconds)
 
 
-def key_places(fifths: np.ndarray, minor: np.ndarray) -> np.ndarray:
-    """The places among the keys of signatures of -7..7 fifths (n,), where minor (n,) bool is true in minor."""
-    return fifths + 7 + 15 * minor
+def key_place(fifths: int, minor: int) -> int:
+    """The place among the keys of a signature; of more than seven sharps or flats there is none, so it gets seven."""
+    return min(max(fifths, -7), 7) + (22 if minor else 7)
 
 
 @cache

@@ -19,24 +19,31 @@ from rwkv_music_tokenizers.note_vocabulary import (
     METER,
     NEAREST_LENGTH,
     PART,
-    PEDAL,
+    PEDAL_DOWN,
+    PEDAL_UP,
     PITCH,
     TEMPO,
     TIME,
     VELOCITY,
 )
 
-# An event: time << 25 | order << 12 | what it carries. A bar comes first at its time, then a tempo (on the performed
-# clock, a time alone), then the parts: each with its pedal, then its notes by pitch.
-_TIME, _ORDER = 25, 12
-_ORDERS, _CARRIED = (1 << _TIME - _ORDER) - 1, (1 << _ORDER) - 1
-_BAR, _TEMPO, _PARTS = range(3)
-# Within a part, of 256 places: the pedal, and from here the pitches.
-_PITCHES = 128
+# An event: time << 25 | order << 12 | velocity << 7 | length, counted from 1, 0 for none. A bar comes first at its time,
+# then a tempo (on the performed clock, a time alone), then the parts: each with its pedal, then its notes by pitch. What
+# bars and tempos say stands where notes have velocity and length.
+_TIME, _ORDER, _VELOCITY = 25, 12, 7
+_ORDERS, _SAID, _LENGTHS = (1 << _TIME - _ORDER) - 1, (1 << _ORDER) - 1, (1 << _VELOCITY) - 1
+_BAR, _TEMPO = range(2)
+# Parts take 256 places of the order each, from here on: pedal down, pedal up, and the pitches.
+_PARTS, _PITCHES = 256, 128
+# (512,): the token of a place among the 256 of a part with pitches, then of one with drums.
+_SOUNDS = np.zeros(512, dtype=np.int64)
+_SOUNDS[:2] = PEDAL_DOWN, PEDAL_UP
+_SOUNDS[_PITCHES:_PARTS] = PITCH + np.arange(128)
+_SOUNDS[_PARTS + _PITCHES :] = DRUM + np.arange(128)
+# (81,): the token of a length counted from 1; none.
+_LENGTH_TOKENS = np.append(0, LENGTH + np.arange(len(LENGTH_UNITS)))
 # The longest time that a token tells.
 _LONGEST_TIME = 191
-# What does not change at a bar.
-SAME = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,61 +59,71 @@ class ClockedNotes:
     velocity: np.ndarray
 
 
-def sort_keys(part: np.ndarray, pitch: np.ndarray, start: np.ndarray, length: np.ndarray, velocity: np.ndarray):
+def sort_keys(
+    part: np.ndarray, pitch: np.ndarray, start: np.ndarray, length: np.ndarray, velocity: np.ndarray
+) -> np.ndarray:
     """(n,) int64: notes as integers that sort by part, pitch, start, length and velocity.
 
     Parts up to 15, starts below 2**35; lengths are cut to 1..768 units.
     """
-    return (((part << 7 | pitch) << 35 | start) << 10 | np.clip(length, 1, LONGEST)) << 7 | velocity
+    length = np.minimum(np.maximum(length, 1), LONGEST)
+    return ((((part << 7 | pitch) << 35) + start) << 17) + (length << 7) + velocity
 
 
-def settle(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What remains of sorted keys (n,) where no note overlaps another of its pitch: (n,) bool, which, and their lengths.
+def settle(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What remains of sorted keys (n,) where no note overlaps another of its pitch.
 
-    Of notes of one pitch that begin together the longest stays, and each ends where the next begins.
+    Returns which of them do, (n,) bool; the lengths of those (m,); and how far from each the next of its pitch begins
+    (m,), very far if none does. Of notes of one pitch that begin together the longest stays, and each ends where the
+    next begins.
     """
     spots = keys >> 17
-    kept = np.empty(len(keys), dtype=bool)
-    kept[-1:] = True
-    np.not_equal(spots[1:], spots[:-1], out=kept[:-1])
+    kept = _differs(spots[::-1])[::-1]
+    gaps = np.full(int(np.count_nonzero(kept)), 1 << 35)
     spots = spots[kept]
-    lengths = keys[kept] >> 7 & 1023
-    # Where the next note has another pitch it lies 2**35 units away.
-    np.minimum(lengths[:-1], np.diff(spots), out=lengths[:-1])
-    return kept, lengths
+    # The next pitch lies 2**35 units away.
+    np.subtract(spots[1:], spots[:-1], out=gaps[:-1])
+    return kept, np.minimum(keys[kept] >> 7 & 1023, gaps), gaps
 
 
 def clocked(keys: np.ndarray) -> tuple[ClockedNotes, np.ndarray]:
     """The notes of sorted keys (n,), as the vocabulary can say them, and which of the keys (n,) bool they are."""
-    kept, lengths = settle(keys)
+    kept, lengths, gaps = settle(keys)
     keys = keys[kept]
-    start = keys >> 17 & (1 << 35) - 1
     place = NEAREST_LENGTH[lengths]
     # A length that is rounded up must not run into the next note of its pitch.
-    longer = np.flatnonzero(LENGTH_UNITS[place[:-1]] > np.diff(keys >> 17))
-    place[longer] -= 1
+    place -= LENGTH_UNITS[place] > gaps
     string = keys >> 52
-    return ClockedNotes(string >> 7, string & 127, start, place, keys >> 3 & 15), kept
+    return ClockedNotes(string >> 7, string & 127, keys >> 17 & (1 << 35) - 1, place, keys >> 3 & 15), kept
 
 
-def note_events(notes: ClockedNotes) -> np.ndarray:
-    order = (notes.part << 8 | notes.pitch) + (_PARTS + _PITCHES)
-    return notes.start << _TIME | order << _ORDER | notes.velocity << 7 | notes.length
+def note_events(notes: ClockedNotes, drums: np.ndarray) -> np.ndarray:
+    """The notes of parts, of which drums (parts,) bool have no lengths."""
+    order = (notes.part << 8) + (notes.pitch + (_PARTS + _PITCHES))
+    length = notes.length + 1
+    if drums.any():
+        length = length * ~drums[notes.part]
+    return (((notes.start << _TIME - _ORDER) + order) << _ORDER) + (notes.velocity << _VELOCITY) + length
 
 
 def pedal_events(part: int, times: np.ndarray, up: int) -> np.ndarray:
     """A pedal that goes down (up: 0) or comes up (1) at times (n,)."""
-    return times << _TIME | ((part << 8) + _PARTS) << _ORDER | up
+    return times << _TIME | ((part << 8) + _PARTS + up) << _ORDER
 
 
-def tempo_events(times: np.ndarray, tempos: np.ndarray) -> np.ndarray:
-    """Changes at times (n,) to places (n,) among the tempos."""
-    return times << _TIME | _TEMPO << _ORDER | tempos
+def tempo_events(changes: list[tuple[int, int]]) -> np.ndarray:
+    """Changes of tempo, (time, place among the tempos)."""
+    return np.array([time << _TIME | _TEMPO << _ORDER | TEMPO + place for time, place in changes], dtype=np.int64)
 
 
-def bar_events(starts: np.ndarray, meters: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Bars at starts (n,), with the places of meters and keys that change there, or SAME."""
-    return starts << _TIME | _BAR << _ORDER | (meters + 1) << 5 | (keys + 1)
+def bar_events(starts: np.ndarray, meters: list[tuple[int, int]], keys: list[tuple[int, int]]) -> np.ndarray:
+    """Bars at starts (n,), and the meters and keys that change there: (bar, place)."""
+    bars = starts << _TIME
+    for bar, meter in meters:
+        bars[bar] += meter + 1 << 5
+    for bar, key in keys:
+        bars[bar] += key + 1
+    return bars
 
 
 def last_time(events: np.ndarray) -> int:
@@ -122,8 +139,7 @@ def waits(events: np.ndarray) -> np.ndarray:
     long = np.flatnonzero(counts)
     counts = counts[long]
     steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-    times = np.repeat(times[long], counts) + _LONGEST_TIME * steps
-    return tempo_events(times, np.zeros_like(times))
+    return np.repeat(times[long], counts) + _LONGEST_TIME * steps << _TIME | _TEMPO << _ORDER
 
 
 def write_events(events: np.ndarray, drums: np.ndarray, barred: bool) -> np.ndarray:
@@ -132,52 +148,63 @@ def write_events(events: np.ndarray, drums: np.ndarray, barred: bool) -> np.ndar
     On the performed clock, times count from the time before.
     """
     events = np.sort(events)
-    time, order, carried = events >> _TIME, events >> _ORDER & _ORDERS, events & _CARRIED
+    time, order, said = events >> _TIME, events >> _ORDER & _ORDERS, events & _SAID
     # Nothing is written where the table stays 0, the id of padding.
-    table = np.zeros((len(events), 5), dtype=np.uint16)
-    is_bar = order == _BAR if barred else np.zeros(len(events), dtype=bool)
-    leads = np.empty(len(events), dtype=bool)
-    leads[:1] = True
-    np.not_equal(time[1:], time[:-1], out=leads[1:])
-    if barred:
-        leads[1:] |= is_bar[:-1]
-        leads &= ~is_bar
-        since = np.maximum.accumulate(time * is_bar)
-        at = np.flatnonzero(is_bar)
-        meter, key = carried[at] >> 5, carried[at] & 31
-        table[at, 0] = BAR
-        table[at, 1] = np.where(meter, METER - 1 + meter, 0)
-        table[at, 2] = np.where(key, KEY - 1 + key, 0)
-        at = np.flatnonzero(order == _TEMPO)
-        table[at, 3] = TEMPO + carried[at]
+    table = np.zeros((5, len(events)), dtype=np.int64)
+    leads = _differs(time)
+    at = np.flatnonzero(order == _BAR) if barred else _NONE
+    if len(at):
+        # The event after a bar leads its group, the bar none.
+        leads[at[-1] + 1 :][:1] = leads[at[1:]] = True
+        leads[at[:-1] + 1] = True
+        leads[at] = False
+        since = np.maximum.accumulate(time * (order == _BAR))
+        _write_bars(table, at, said[at])
     else:
         since = np.append(0, time[:-1])
-    table[:, 0] += ((TIME + time - since) * leads).astype(np.uint16)
-    _write_parts(table, order, carried, drums)
-    return table[table > 0]
+    table[0] += (time - since + TIME) * leads
+    at = np.flatnonzero(order == _TEMPO)
+    table[3, at] = said[at]
+    _write_parts(table, order, said, drums)
+    tokens = table.T.ravel()
+    return tokens[tokens > 0].astype(np.uint16)
 
 
-def _write_parts(table: np.ndarray, order: np.ndarray, carried: np.ndarray, drums: np.ndarray) -> None:
-    """What parts play, into columns 1 to 4."""
+_NONE = np.empty(0, dtype=np.int64)
+
+
+def _write_bars(table: np.ndarray, at: np.ndarray, said: np.ndarray) -> None:
+    """Bars at columns `at`, with the meters and keys that they say."""
+    table[0, at] = BAR
+    for bar in np.flatnonzero(said).tolist():
+        meter, key = divmod(int(said[bar]), 32)
+        table[1:3, at[bar]] = METER - 1 + meter if meter else 0, KEY - 1 + key if key else 0
+
+
+def _write_parts(table: np.ndarray, order: np.ndarray, said: np.ndarray, drums: np.ndarray) -> None:
+    """What parts play, into rows 1 to 4."""
     at = np.flatnonzero(order >= _PARTS)
-    order, carried = order[at] - _PARTS, carried[at]
-    part = order >> 8
-    switch = np.empty(len(at), dtype=bool)
-    switch[:1] = True
-    np.not_equal(part[1:], part[:-1], out=switch[1:])
-    table[at, 1] = (PART + part) * switch
-    pitch = (order & 255) - _PITCHES
-    if (pitch < 0).any():
-        pedal = pitch < 0
-        table[at[pedal], 3] = PEDAL + carried[pedal]
-        at, part, pitch, carried = at[~pedal], part[~pedal], pitch[~pedal], carried[~pedal]
-    struck = drums[part]
-    table[at, 3] = pitch + np.where(struck, DRUM, PITCH)
-    table[at, 4] = (LENGTH + (carried & 127)) * ~struck
+    order, said = order[at], said[at]
+    part = (order >> 8) - 1
+    table[1, at] = (part + PART) * _differs(part)
+    table[3, at] = _SOUNDS[(order & 255) + _PARTS * drums[part]]
+    table[4, at] = _LENGTH_TOKENS[said & _LENGTHS]
+    notes = np.flatnonzero(order & _PITCHES)
+    if len(notes) < len(at):
+        at, part, said = at[notes], part[notes], said[notes]
     # Every part goes on from its own last velocity.
-    own = np.argsort(part, kind="stable") if len(drums) > 1 else slice(None)
-    part, velocity = part[own], carried[own] >> 7
-    before = np.empty_like(velocity)
-    before[:1] = FIRST_VELOCITY
-    before[1:] = np.where(part[1:] == part[:-1], velocity[:-1], FIRST_VELOCITY)
-    table[at[own], 2] = (VELOCITY + velocity) * (velocity != before)
+    if len(drums) > 1:
+        own = np.argsort(part, kind="stable")
+        at, part, said = at[own], part[own], said[own]
+    velocity = said >> _VELOCITY
+    before = np.full_like(velocity, FIRST_VELOCITY)
+    np.copyto(before[1:], velocity[:-1], where=part[1:] == part[:-1])
+    table[2, at] = (velocity + VELOCITY) * (velocity != before)
+
+
+def _differs(values: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether each differs from the one before; the first does."""
+    differs = np.empty(len(values), dtype=bool)
+    differs[:1] = True
+    np.not_equal(values[1:], values[:-1], out=differs[1:])
+    return differs

@@ -158,6 +158,12 @@ def greater(builder, x, y):
     return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
 
+@_operation(_lanes, _lanes, _lanes, _lanes, _lanes)
+def where_greater(builder, x, y, then, otherwise):
+    """`then` where x > y, `otherwise` elsewhere, lane by lane."""
+    return builder.select(builder.fcmp_ordered(">", x, y), then, otherwise)
+
+
 @_operation(_lanes, _lanes)
 def squared_relu(builder, x):
     """max(x, 0)^2; NaN stays NaN."""

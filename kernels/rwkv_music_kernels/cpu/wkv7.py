@@ -9,38 +9,26 @@ CHUNK + 1 rows. S_t is the state behind token t, G_t the loss's gradient in it. 
 lane, NARROW lanes a row of the state, and folded once a token.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-from numba import njit
-
+from rwkv_music_kernels.cpu.rows import CHUNK, FLOAT, block, compiled, copy, cover, fold_rows, read, row, write
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
     NARROW,
     begin,
     exp,
-    fold,
     gather,
     load,
-    load_bf16,
     mul,
     muladd,
     ones,
     spread,
     store,
-    store_bf16,
     zeros,
 )
-
-# Tokens from one state kept for the backward pass to the next; those between are recomputed. At least NARROW - 1.
-CHUNK = 16
 
 # The blocks of `room`: the inputs, with exp(w) for w; y or its gradient; the gradients of the inputs; S a or its
 # gradient; what is gathered for y or dv; what is gathered for S a or its gradient; and the states of a chunk.
 _R, _W, _K, _V, _A, _B, _Y, _GRADIENTS = range(8)
 _MOVED, _PARTS, _MOVED_PARTS, _STATES = range(_GRADIENTS + 6, _GRADIENTS + 10)
-
-_FLOAT = 4
 
 
 def forward_room(size: int) -> int:
@@ -53,42 +41,38 @@ def backward_room(size: int) -> int:
     return (_STATES + size) * (CHUNK + 1) * size
 
 
-def _compiled(function: Callable) -> Callable[..., Any]:
-    return njit(nogil=True, cache=True)(function)
-
-
-@_compiled
+@compiled
 def forward(inputs, half, state, y, new_state, marks, moved, room, keep, tokens, heads, size, start, stop):
     """y and the new state of heads start to stop; where `keep`, also the state before every chunk and each S_{t-1} a_t.
 
     marks: (B, H, ceil(T / CHUNK), N, N), moved: (B, T, H, N), both float32 and untouched unless `keep`.
     """
     square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
-    sa = _block(room, _MOVED, size)
+    sa = block(room, _MOVED, size)
     for head in range(start, stop):
         first = (head // heads * tokens * heads + head % heads) * size
-        s = new_state + head * square * _FLOAT
-        _copy(s, state + head * square * _FLOAT, square)
+        s = new_state + head * square * FLOAT
+        copy(s, state + head * square * FLOAT, square)
         for chunk in range(chunks):
             left, at = tokens - chunk * CHUNK, first + chunk * CHUNK * stride
             _read_chunk(room, inputs, half, at, stride, left, size)
             if chunk == 0:
-                _times(s, _block(room, _A, size), room, size)
+                _times(s, block(room, _A, size), room, size)
             if keep:
-                _copy(marks + (head * chunks + chunk) * square * _FLOAT, s, square)
+                copy(marks + (head * chunks + chunk) * square * FLOAT, s, square)
             for q in range(min(left, CHUNK)):
                 if keep:
-                    _copy(moved + (at + q * stride) * _FLOAT, sa, size)
+                    copy(moved + (at + q * stride) * FLOAT, sa, size)
                 _forward_token(s, room, q, size)
-            _write(y, half >> _V & 1, at, stride, min(left, CHUNK), size, _block(room, _Y, size))
+            write(y, half >> _V & 1, at, stride, min(left, CHUNK), size, block(room, _Y, size))
 
 
-@_compiled
+@compiled
 def _forward_token(s, room, q, size):
     """S_{t-1} becomes S_t and S_{t-1} a_t becomes S_t a_{t+1}, in place; and y_t."""
-    r, decay, k = _row(room, _R, q, size), _row(room, _W, q, size), _row(room, _K, q, size)
-    v, b, a_ahead = _row(room, _V, q, size), _row(room, _B, q, size), _row(room, _A, q + 1, size)
-    sa, parts, moved_parts = _block(room, _MOVED, size), _block(room, _PARTS, size), _block(room, _MOVED_PARTS, size)
+    r, decay, k = row(room, _R, q, size), row(room, _W, q, size), row(room, _K, q, size)
+    v, b, a_ahead = row(room, _V, q, size), row(room, _B, q, size), row(room, _A, q + 1, size)
+    sa, parts, moved_parts = block(room, _MOVED, size), block(room, _PARTS, size), block(room, _MOVED_PARTS, size)
     for j in range(0, size, LANES):
         decay_j, k_j, b_j, r_j, a_j = load(decay, j), load(k, j), load(b, j), load(r, j), load(a_ahead, j)
         for i in range(size):
@@ -101,11 +85,11 @@ def _forward_token(s, room, q, size):
             else:
                 gather(parts, i * NARROW, x, r_j)
                 gather(moved_parts, i * NARROW, x, a_j)
-    _fold_rows(_row(room, _Y, q, size), parts, size)
-    _fold_rows(sa, moved_parts, size)
+    fold_rows(row(room, _Y, q, size), parts, size)
+    fold_rows(sa, moved_parts, size)
 
 
-@_compiled
+@compiled
 def backward(inputs, half, marks, moved, dy, dnew, gradients, dstate, room, tokens, heads, size, start, stop):
     """The gradients of heads start to stop in all seven inputs, from those in y and the new state.
 
@@ -114,32 +98,32 @@ def backward(inputs, half, marks, moved, dy, dnew, gradients, dstate, room, toke
     square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
     for head in range(start, stop):
         first = (head // heads * tokens * heads + head % heads) * size
-        g = dstate + head * square * _FLOAT
-        _copy(g, dnew + head * square * _FLOAT, square)
-        _fill(_block(room, _MOVED, size), zeros(), size)
+        g = dstate + head * square * FLOAT
+        copy(g, dnew + head * square * FLOAT, square)
+        cover(block(room, _MOVED, size), zeros(), size)
         for chunk in range(chunks - 1, -1, -1):
             left, at = tokens - chunk * CHUNK, first + chunk * CHUNK * stride
-            count, sa = min(left, CHUNK), moved + at * _FLOAT
+            count, sa = min(left, CHUNK), moved + at * FLOAT
             _read_chunk(room, inputs, half, at, stride, left, size)
-            _read(_block(room, _Y, size), dy, half >> _V & 1, at, stride, count, size)
-            _copy(_block(room, _STATES, size), marks + (head * chunks + chunk) * square * _FLOAT, square)
+            read(block(room, _Y, size), dy, half >> _V & 1, at, stride, count, size)
+            copy(block(room, _STATES, size), marks + (head * chunks + chunk) * square * FLOAT, square)
             for q in range(count):
-                _replay_token(room, q, sa + q * stride * _FLOAT, size)
+                _replay_token(room, q, sa + q * stride * FLOAT, size)
             for q in range(count - 1, -1, -1):
-                _backward_token(g, room, q, sa + q * stride * _FLOAT, size)
+                _backward_token(g, room, q, sa + q * stride * FLOAT, size)
             _write_gradients(gradients, half, at, stride, left, size, room)
         if tokens:
             _close(g, room, size)
-            _write(gradients[_A], half >> _A & 1, first, stride, 1, size, _block(room, _GRADIENTS + _A, size))
+            write(gradients[_A], half >> _A & 1, first, stride, 1, size, block(room, _GRADIENTS + _A, size))
 
 
-@_compiled
+@compiled
 def _replay_token(room, q, sa, size):
     """The state behind the q-th token of a chunk from the one before it and S a."""
-    decay, k = _row(room, _W, q, size), _row(room, _K, q, size)
-    v, b = _row(room, _V, q, size), _row(room, _B, q, size)
-    old = _block(room, _STATES, size) + q * size * size * _FLOAT
-    new = old + size * size * _FLOAT
+    decay, k = row(room, _W, q, size), row(room, _K, q, size)
+    v, b = row(room, _V, q, size), row(room, _B, q, size)
+    old = block(room, _STATES, size) + q * size * size * FLOAT
+    new = old + size * size * FLOAT
     for j in range(0, size, LANES):
         decay_j, k_j, b_j = load(decay, j), load(k, j), load(b, j)
         for i in range(size):
@@ -147,18 +131,18 @@ def _replay_token(room, q, sa, size):
             store(new, i * size + j, muladd(load(old, i * size + j), decay_j, x))
 
 
-@_compiled
+@compiled
 def _backward_token(g, room, q, sa, size):
     """G_{t+1}, but for what token t + 1 itself adds, becomes G_t; the gradient in S_t a_{t+1} that in S_{t-1} a_t.
 
     Leaves the gradients of token t, but for a that of token t + 1; and for w that in the decay, not in its logarithm.
     """
-    decay_after, a_after = _row(room, _W, q + 1, size), _row(room, _A, q + 1, size)
-    r, k, v, b = _row(room, _R, q, size), _row(room, _K, q, size), _row(room, _V, q, size), _row(room, _B, q, size)
-    dy, dmoved = _row(room, _Y, q, size), _block(room, _MOVED, size)
-    parts, moved_parts = _block(room, _PARTS, size), _block(room, _MOVED_PARTS, size)
-    old = _block(room, _STATES, size) + q * size * size * _FLOAT
-    new = old + size * size * _FLOAT
+    decay_after, a_after = row(room, _W, q + 1, size), row(room, _A, q + 1, size)
+    r, k, v, b = row(room, _R, q, size), row(room, _K, q, size), row(room, _V, q, size), row(room, _B, q, size)
+    dy, dmoved = row(room, _Y, q, size), block(room, _MOVED, size)
+    parts, moved_parts = block(room, _PARTS, size), block(room, _MOVED_PARTS, size)
+    old = block(room, _STATES, size) + q * size * size * FLOAT
+    new = old + size * size * FLOAT
     for j in range(0, size, LANES):
         decay_j, a_j, r_j, k_j, b_j = load(decay_after, j), load(a_after, j), load(r, j), load(k, j), load(b, j)
         r_sum, w_sum, k_sum, a_sum, b_sum = zeros(), zeros(), zeros(), zeros(), zeros()
@@ -178,20 +162,20 @@ def _backward_token(g, room, q, sa, size):
             else:
                 gather(parts, i * NARROW, x, k_j)
                 gather(moved_parts, i * NARROW, x, b_j)
-        store(_row(room, _GRADIENTS + _R, q, size), j, r_sum)
-        store(_row(room, _GRADIENTS + _W, q, size), j, w_sum)
-        store(_row(room, _GRADIENTS + _K, q, size), j, k_sum)
-        store(_row(room, _GRADIENTS + _A, q + 1, size), j, a_sum)
-        store(_row(room, _GRADIENTS + _B, q, size), j, b_sum)
-    _fold_rows(_row(room, _GRADIENTS + _V, q, size), parts, size)
-    _fold_rows(dmoved, moved_parts, size)
+        store(row(room, _GRADIENTS + _R, q, size), j, r_sum)
+        store(row(room, _GRADIENTS + _W, q, size), j, w_sum)
+        store(row(room, _GRADIENTS + _K, q, size), j, k_sum)
+        store(row(room, _GRADIENTS + _A, q + 1, size), j, a_sum)
+        store(row(room, _GRADIENTS + _B, q, size), j, b_sum)
+    fold_rows(row(room, _GRADIENTS + _V, q, size), parts, size)
+    fold_rows(dmoved, moved_parts, size)
 
 
-@_compiled
+@compiled
 def _close(g, room, size):
     """G_1 becomes the gradient in the state before the first token; and that token's gradient in a."""
-    decay, a, dmoved = _block(room, _W, size), _block(room, _A, size), _block(room, _MOVED, size)
-    s, da = _block(room, _STATES, size), _block(room, _GRADIENTS + _A, size)
+    decay, a, dmoved = block(room, _W, size), block(room, _A, size), block(room, _MOVED, size)
+    s, da = block(room, _STATES, size), block(room, _GRADIENTS + _A, size)
     for j in range(0, size, LANES):
         decay_j, a_j, a_sum = load(decay, j), load(a, j), zeros()
         for i in range(size):
@@ -201,10 +185,10 @@ def _close(g, room, size):
         store(da, j, a_sum)
 
 
-@_compiled
+@compiled
 def _times(s, x, room, size):
     """S x for S a."""
-    parts = _block(room, _MOVED_PARTS, size)
+    parts = block(room, _MOVED_PARTS, size)
     for j in range(0, size, LANES):
         x_j = load(x, j)
         for i in range(size):
@@ -212,82 +196,33 @@ def _times(s, x, room, size):
                 begin(parts, i * NARROW, load(s, i * size + j), x_j)
             else:
                 gather(parts, i * NARROW, load(s, i * size + j), x_j)
-    _fold_rows(_block(room, _MOVED, size), parts, size)
+    fold_rows(block(room, _MOVED, size), parts, size)
 
 
-@_compiled
-def _fold_rows(out, parts, size):
-    for i in range(0, size, NARROW):
-        fold(out, i, parts, i * NARROW)
-
-
-@_compiled
-def _block(room, n, size):
-    return room + n * (CHUNK + 1) * size * _FLOAT
-
-
-@_compiled
-def _row(room, n, q, size):
-    return room + (n * (CHUNK + 1) + q) * size * _FLOAT
-
-
-@_compiled
+@compiled
 def _read_chunk(room, inputs, half, at, stride, left, size):
     """The inputs of a chunk and of the token behind it, where one is left; else of a token that changes nothing."""
     count = min(left, CHUNK + 1)
     for n in range(6):
-        _read(_block(room, n, size), inputs[n], half >> n & 1, at, stride, count, size)
-    decay = _block(room, _W, size)
+        read(block(room, n, size), inputs[n], half >> n & 1, at, stride, count, size)
+    decay = block(room, _W, size)
     for i in range(0, count * size, LANES):
         store(decay, i, exp(load(decay, i)))
     if left <= CHUNK:
-        _fill(_row(room, _W, left, size), ones(), size)
-        _fill(_row(room, _A, left, size), zeros(), size)
+        cover(row(room, _W, left, size), ones(), size)
+        cover(row(room, _A, left, size), zeros(), size)
 
 
-@_compiled
+@compiled
 def _write_gradients(gradients, half, at, stride, left, size, room):
     """What `_backward_token` left of a chunk; the gradients in a lie one row and one token further."""
     count = min(left, CHUNK)
-    decay, dw = _block(room, _W, size), _block(room, _GRADIENTS + _W, size)
+    decay, dw = block(room, _W, size), block(room, _GRADIENTS + _W, size)
     for i in range(0, count * size, LANES):
         store(dw, i, mul(load(dw, i), load(decay, i)))
     for n in range(6):
         if n == _A:
-            ahead = _row(room, _GRADIENTS + _A, 1, size)
-            _write(gradients[n], half >> n & 1, at + stride, stride, min(left - 1, CHUNK), size, ahead)
+            ahead = row(room, _GRADIENTS + _A, 1, size)
+            write(gradients[n], half >> n & 1, at + stride, stride, min(left - 1, CHUNK), size, ahead)
         else:
-            _write(gradients[n], half >> n & 1, at, stride, count, size, _block(room, _GRADIENTS + n, size))
-
-
-@_compiled
-def _read(rows, tensor, half, at, stride, count, size):
-    """Bring `count` rows of `size` numbers, `stride` apart from tensor[at] on, together as floats."""
-    for q in range(count):
-        for j in range(0, size, LANES):
-            store(rows, q * size + j, load_bf16(tensor, at + j) if half else load(tensor, at + j))
-        at += stride
-
-
-@_compiled
-def _write(tensor, half, at, stride, count, size, rows):
-    """Undo `_read`."""
-    for q in range(count):
-        for j in range(0, size, LANES):
-            if half:
-                store_bf16(tensor, at + j, load(rows, q * size + j))
-            else:
-                store(tensor, at + j, load(rows, q * size + j))
-        at += stride
-
-
-@_compiled
-def _copy(to, source, count):
-    for i in range(0, count, LANES):
-        store(to, i, load(source, i))
-
-
-@_compiled
-def _fill(row, x, size):
-    for i in range(0, size, LANES):
-        store(row, i, x)
+            write(gradients[n], half >> n & 1, at, stride, count, size, block(room, _GRADIENTS + n, size))
