@@ -112,6 +112,17 @@ class Kernels(Protocol):
         """max(x, 0)^2, shaped and typed like x."""
         ...
 
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """x W^T, computed in the dtype of W. x: (B, T, K), weight: (M, K) with any strides. Returns (B, T, M)."""
+        ...
+
+    def bonus(self, r: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+        """What RWKV-7 adds for the token itself: (sum over the head of r k weight) v.
+
+        r, k, v: (B, T, H, N), weight: (H, N). Returns (B, T, H, N).
+        """
+        ...
+
 
 def check_wkv4(
     k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor, cu_seqlens: Tensor | None = None

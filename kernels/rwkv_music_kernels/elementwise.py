@@ -42,3 +42,11 @@ class PlainElementwise:
         """See `Kernels.squared_relu`."""
         x = torch.relu(x)
         return x * x
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `Kernels.linear`."""
+        return F.linear(x.to(weight.dtype), weight)
+
+    def bonus(self, r: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+        """See `Kernels.bonus`."""
+        return (r * k * weight).sum(-1, keepdim=True) * v

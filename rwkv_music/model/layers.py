@@ -1,26 +1,19 @@
-"""The steps that every RWKV version is made of: linear maps, the token before, weights by a prefix of their names."""
+"""What every RWKV version is made of: maps of low rank, norms, weights by a prefix of their names."""
 
 from collections.abc import Callable, Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """x W^T, computed in the type of the weights."""
-    return F.linear(x.to(weight.dtype), weight)
+from rwkv_music_kernels.contract import Kernels
 
 
-def low_rank(x: Tensor, down: Tensor, up: Tensor, between: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def low_rank(
+    kernels: Kernels, x: Tensor, down: Tensor, up: Tensor, between: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """between(x down) up, computed in the type of the weights. x: (B, T, C), down: (C, R), up: (R, C)."""
-    hidden = x.to(down.dtype) @ down
-    return (between(hidden) if between else hidden) @ up
-
-
-def shift(x: Tensor, last: Tensor) -> Tensor:
-    """Every token's predecessor. x: (B, T, C); last: (B, C), the token before the first."""
-    return torch.cat([last[:, None].to(x.dtype), x[:, :-1]], dim=1)
+    hidden = kernels.linear(x, down.T)
+    return kernels.linear(between(hidden) if between else hidden, up.T)
 
 
 class Prefixed:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed, linear
+from rwkv_music.model.layers import Prefixed
 from rwkv_music.model.spec import Shapes, Spec, count_layers, dimensions
 from rwkv_music.model.state import State
 from rwkv_music_kernels.contract import NO_LOGARITHM, Kernels
@@ -93,20 +93,20 @@ class Rwkv4:
             out = channel_mix(self.kernels, Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
             x = x + (drop(out) if drop else out)
             channel_shifts.append(normed[:, -1])
-        logits = linear(w.norm(x, "ln_out"), w["head.weight"])
+        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
         return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
 
     def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
         """x: (B, T, C), last: (B, C), wkv: (B, 3, C). Returns the output like x, and the new wkv."""
         xk, xv, xr = self.kernels.shift_mix(x, last, [1 - p.vector(f"time_mix_{letter}") for letter in "kvr"])
-        r = torch.sigmoid(linear(xr, p["receptance.weight"]))
-        k, v = linear(xk, p["key.weight"]).float(), linear(xv, p["value.weight"]).float()
+        r = torch.sigmoid(self.kernels.linear(xr, p["receptance.weight"]))
+        k, v = self.kernels.linear(xk, p["key.weight"]).float(), self.kernels.linear(xv, p["value.weight"]).float()
         y, wkv = self.kernels.wkv4(k, v, -p["time_decay"].float().exp(), p["time_first"].float(), wkv)
-        return linear(r * y, p["output.weight"]), wkv
+        return self.kernels.linear(r * y, p["output.weight"]), wkv
 
 
 def channel_mix(kernels: Kernels, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
     """RWKV-4's and RWKV-5's; their time_mix is the share of the token itself. x: (B, T, C), last: (B, C)."""
     xk, xr = kernels.shift_mix(x, last, [1 - p.vector("time_mix_k"), 1 - p.vector("time_mix_r")])
-    k = linear(kernels.squared_relu(linear(xk, p["key.weight"])), p["value.weight"])
-    return torch.sigmoid(linear(xr, p["receptance.weight"])) * k
+    k = kernels.linear(kernels.squared_relu(kernels.linear(xk, p["key.weight"])), p["value.weight"])
+    return torch.sigmoid(kernels.linear(xr, p["receptance.weight"])) * k

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed, linear
+from rwkv_music.model.layers import Prefixed
 from rwkv_music.model.spec import ModelError, Shapes, Spec, count_layers, dimensions
 from rwkv_music.model.state import State
 from rwkv_music.model.v4 import channel_mix, channel_mix_shapes
@@ -93,7 +93,7 @@ class Rwkv50:
             out = channel_mix(self.kernels, Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
             x = x + (drop(out) if drop else out)
             channel_shifts.append(normed[:, -1])
-        logits = linear(w.norm(x, "ln_out"), w["head.weight"])
+        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
         return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
 
     def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,13 +101,13 @@ class Rwkv50:
         xk, xv, xr = self.kernels.shift_mix(x, last, [1 - p.vector(f"time_mix_{letter}") for letter in "kvr"])
         y, wkv = self._recur(p, xr, xk, xv, wkv)
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], None)
-        return linear(y, p["output.weight"]), wkv
+        return self.kernels.linear(y, p["output.weight"]), wkv
 
     def _recur(self, p: Prefixed, xr: Tensor, xk: Tensor, xv: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
         """The heads (B, T, H, N) before their norm, and the new wkv. A decay or bonus of a head is that of its channels."""
         heads = (*xr.shape[:2], self.spec.heads, self.spec.head_size)
         r, k, v = (
-            linear(x, p[name + ".weight"]).float().view(heads)
+            self.kernels.linear(x, p[name + ".weight"]).float().view(heads)
             for x, name in ((xr, "receptance"), (xk, "key"), (xv, "value"))
         )
         by_head = (self.spec.heads, -1)
@@ -124,9 +124,9 @@ class Rwkv51(Rwkv50):
         """See `Rwkv50._time_mix`."""
         xk, xv, xr, xg = self.kernels.shift_mix(x, last, [1 - p.vector(f"time_mix_{letter}") for letter in "kvrg"])
         y, wkv = self._recur(p, xr, xk, xv, wkv)
-        gate = F.silu(linear(xg, p["gate.weight"]))
+        gate = F.silu(self.kernels.linear(xg, p["gate.weight"]))
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate)
-        return linear(y, p["output.weight"]), wkv
+        return self.kernels.linear(y, p["output.weight"]), wkv
 
 
 class Rwkv52(Rwkv51):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed, linear, low_rank
+from rwkv_music.model.layers import Prefixed, low_rank
 from rwkv_music.model.spec import ModelError, Shapes, Spec, count_layers, dimensions
 from rwkv_music.model.state import State
 from rwkv_music_kernels.contract import Kernels
@@ -97,7 +97,7 @@ class Rwkv6:
             out = self._channel_mix(Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
             x = x + (drop(out) if drop else out)
             channel_shifts.append(normed[:, -1])
-        logits = linear(w.norm(x, "ln_out"), w["head.weight"])
+        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
         return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
 
     def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,26 +105,25 @@ class Rwkv6:
         heads = (*x.shape[:2], self.spec.heads, self.spec.head_size)
         xw, xk, xv, xr, xg = self.kernels.shift_mix(x, last, self._mixes(p, x, last))
         r, k, v = (
-            linear(z, p[name + ".weight"]).float().view(heads)
+            self.kernels.linear(z, p[name + ".weight"]).float().view(heads)
             for z, name in ((xr, "receptance"), (xk, "key"), (xv, "value"))
         )
-        gate = F.silu(linear(xg, p["gate.weight"]))
-        decay = p["time_decay"] + low_rank(xw, p["time_decay_w1"], p["time_decay_w2"], torch.tanh)
+        gate = F.silu(self.kernels.linear(xg, p["gate.weight"]))
+        decay = p["time_decay"] + low_rank(self.kernels, xw, p["time_decay_w1"], p["time_decay_w2"], torch.tanh)
         w = -decay.float().exp().view(heads)
         y, wkv = self.kernels.wkv6(r, k, v, w, p["time_faaaa"].float(), wkv)
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate)
-        return linear(y, p["output.weight"]), wkv
+        return self.kernels.linear(y, p["output.weight"]), wkv
 
     def _mixes(self, p: Prefixed, x: Tensor, last: Tensor) -> list[Tensor]:
         """How much of the token before each of the five inputs takes, five times (B, T, C)."""
         (xx,) = self.kernels.shift_mix(x, last, [p.vector("time_maa_x")])
-        down, up = p["time_maa_w1"], p["time_maa_w2"]
-        hidden = torch.tanh(xx.to(down.dtype) @ down).view(*x.shape[:2], len(MIXES), self.spec.mix_rank)
-        moved = torch.einsum("btjm,jmc->jbtc", hidden, up)
+        hidden = torch.tanh(self.kernels.linear(xx, p["time_maa_w1"].T)).split(self.spec.mix_rank, dim=-1)
+        moved = (self.kernels.linear(part, up.T) for part, up in zip(hidden, p["time_maa_w2"], strict=True))
         return [p.vector(f"time_maa_{letter}") + part for letter, part in zip(MIXES, moved, strict=True)]
 
     def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
         """x: (B, T, C), last: (B, C). Returns the output like x."""
         xk, xr = self.kernels.shift_mix(x, last, [p.vector("time_maa_k"), p.vector("time_maa_r")])
-        k = linear(self.kernels.squared_relu(linear(xk, p["key.weight"])), p["value.weight"])
-        return torch.sigmoid(linear(xr, p["receptance.weight"])) * k
+        k = self.kernels.linear(self.kernels.squared_relu(self.kernels.linear(xk, p["key.weight"])), p["value.weight"])
+        return torch.sigmoid(self.kernels.linear(xr, p["receptance.weight"])) * k

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed, linear, low_rank
+from rwkv_music.model.layers import Prefixed, low_rank
 from rwkv_music.model.spec import Shapes, Spec, count_layers, dimensions
 from rwkv_music.model.state import State
 from rwkv_music_kernels.contract import LEAST_LOG_DECAY, Kernels
@@ -113,7 +113,7 @@ class Rwkv7:
             out = self._channel_mix(Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
             x = x + (drop(out) if drop else out)
             channel_shifts.append(normed[:, -1])
-        logits = linear(w.norm(x, "ln_out"), w["head.weight"])
+        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
         return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
 
     def _time_mix(
@@ -124,25 +124,35 @@ class Rwkv7:
         mixes = [p.vector(f"x_{letter}") for letter in "rwkvag"]
         xr, xw, xk, xv, xa, xg = self.kernels.shift_mix(x, last, mixes)
 
-        r, k, v = linear(xr, p["receptance.weight"]), linear(xk, p["key.weight"]), linear(xv, p["value.weight"])
-        decay = p["w0"] + low_rank(xw, p["w1"], p["w2"], torch.tanh)
+        r, k, v = (
+            self.kernels.linear(xr, p["receptance.weight"]),
+            self.kernels.linear(xk, p["key.weight"]),
+            self.kernels.linear(xv, p["value.weight"]),
+        )
+        decay = p["w0"] + low_rank(self.kernels, xw, p["w1"], p["w2"], torch.tanh)
         w = LEAST_LOG_DECAY * torch.sigmoid(decay.float())
-        rate = torch.sigmoid(p["a0"] + low_rank(xa, p["a1"], p["a2"]))
-        gate = low_rank(xg, p["g1"], p["g2"], torch.sigmoid)
+        rate = torch.sigmoid(p["a0"] + low_rank(self.kernels, xa, p["a1"], p["a2"]))
+        gate = low_rank(self.kernels, xg, p["g1"], p["g2"], torch.sigmoid)
         if v_first is None:
             v_first = v
         else:
-            v = torch.lerp(v.float(), v_first.float(), torch.sigmoid(p["v0"] + low_rank(xv, p["v1"], p["v2"])).float())
+            v = torch.lerp(
+                v.float(),
+                v_first.float(),
+                torch.sigmoid(p["v0"] + low_rank(self.kernels, xv, p["v1"], p["v2"])).float(),
+            )
 
         k, removed, put_back = self.kernels.removal_key(k, rate, p.vector("k_k"), p.vector("k_a"), self.spec.heads)
         r, w, v = (z.float().view(heads) for z in (r, w, v))
         y, wkv = self.kernels.wkv7(r, w, k, v, removed, put_back, wkv)
 
-        bonus = (r * k * p["r_k"]).sum(-1, keepdim=True) * v
+        bonus = self.kernels.bonus(r, k, v, p["r_k"])
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate, bonus)
-        return linear(y, p["output.weight"]), wkv, v_first
+        return self.kernels.linear(y, p["output.weight"]), wkv, v_first
 
     def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
         """x: (B, T, C), last: (B, C). Returns the output like x."""
         (xk,) = self.kernels.shift_mix(x, last, [p.vector("x_k")])
-        return linear(self.kernels.squared_relu(linear(xk, p["key.weight"])), p["value.weight"])
+        return self.kernels.linear(
+            self.kernels.squared_relu(self.kernels.linear(xk, p["key.weight"])), p["value.weight"]
+        )

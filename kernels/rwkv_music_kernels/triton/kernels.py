@@ -6,12 +6,13 @@ from torch import Tensor, float64, is_grad_enabled
 from rwkv_music_kernels.contract import KernelError, check_wkv4, check_wkv6, check_wkv7
 from rwkv_music_kernels.reference import ReferenceKernels
 from rwkv_music_kernels.triton import wkv4, wkv6, wkv7
+from rwkv_music_kernels.triton.elementwise import TritonElementwise
 from rwkv_music_kernels.triton.sequences import sequences
 
 SIZES = (32, 64, 128)
 
 
-class TritonKernels(ReferenceKernels):
+class TritonKernels(TritonElementwise, ReferenceKernels):
     """Triton, float32 inside whatever comes in; any number of tokens, heads of 32, 64 or 128 channels."""
 
     name = "triton"
