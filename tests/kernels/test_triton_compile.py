@@ -40,6 +40,22 @@ print(compile_case((product, {"x": "*bf16", "out": "*fp32"}, {"N": 32}, 4, "prod
 """
 
 
+INSTRUCTIONS = """
+import re
+from triton import compile as compile_kernel
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from rwkv_music_kernels.triton.decode import compile_cases
+
+for kernel, signature, constants, warps, label in compile_cases():
+    for architecture in (80, 90, 100) if label.startswith("linear bf16") else ():
+        whole = {name: signature.get(name, "constexpr") for name in kernel.arg_names}
+        source, target = ASTSource(kernel, whole, constants), GPUTarget("cuda", architecture, 32)
+        made = compile_kernel(source, target=target, options={"num_warps": warps})
+        print(*set(re.findall(r"(?:mma|wgmma|tcgen05)[.][a-z][.\\w]+", made.asm["ptx"])))
+"""
+
+
 @pytest.fixture
 def alone(tmp_path):
     """Runs Python code in a process whose Triton compiles, into an empty cache."""
@@ -66,6 +82,12 @@ def test_what_spills_or_shares_too_much_does_not_fit():
     assert Compiled("kernel", "80", shared=1000, spilled=0, limit=1000).fits
     assert not Compiled("kernel", "80", shared=1001, spilled=0, limit=1000).fits
     assert not Compiled("kernel", "80", shared=0, spilled=4, limit=1000).fits
+
+
+def test_few_rows_and_many_are_multiplied_by_the_same_instruction(alone):
+    done = alone(INSTRUCTIONS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == ["mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"] * 6
 
 
 def test_a_module_without_kernels_to_compile_is_an_error(alone):
