@@ -73,6 +73,8 @@ def choose_runner(
         except KernelError as error:
             reason = str(error)
             _log.warning("the fast way through the CPU is left out: %s", error)
+            # Numba's recurrences take no more sizes than the runner does.
+            kernels = kernels or "torch"
     if dtype == "int8":
         raise KernelError(f"weights of int8 run on the CPU's own runner only ({reason}); choose float32 or bfloat16")
     return TorchRunner(torch_model(spec, weights, device, dtype, kernels), apart=torch.device(device).type == "cpu")

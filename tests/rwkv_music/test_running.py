@@ -44,6 +44,14 @@ def test_small_number_types_stay_near_float32(weights, dtype, within):
     assert 0 <= (exact.exp() * (exact - rough)).sum(-1).mean() < within
 
 
+@pytest.mark.parametrize("version", ["4", "5.2", "6", "7"])
+def test_a_width_that_the_fast_way_cannot_take_goes_the_plain_one(version, tmp_path):
+    save_weights(dict(RandomWeights(standard_spec(version, 2, 48, 60, head_size=16))), tmp_path / "odd.safetensors")
+    engine = Engine.open(tmp_path / "odd.safetensors")
+    truth = Engine.open(tmp_path / "odd.safetensors", kernels="reference")
+    torch.testing.assert_close(engine.advance(IDS)[0], truth.advance(IDS)[0], rtol=1e-4, atol=1e-4)
+
+
 def test_int8_needs_the_runner_of_the_cpu(weights):
     with pytest.raises(KernelError, match="int8"):
         Engine.open(weights, dtype="int8", kernels="reference")

@@ -80,7 +80,9 @@ def _check(lead: Tensor, channels: int, whose: str) -> None:
     if lead.dtype == float64:
         raise KernelError("the kernels 'cpu' count in float32; choose 'reference' or 'torch' for float64")
     if channels % LANES:
-        raise KernelError(f"the kernels 'cpu' take {whose} of a multiple of {LANES} channels, not {channels}")
+        raise KernelError(
+            f"the kernels 'cpu' take {whose} of a multiple of {LANES} channels, not {channels}; choose 'torch'"
+        )
 
 
 def _differentiated(tensors: tuple[Tensor, ...]) -> bool:
