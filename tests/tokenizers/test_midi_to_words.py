@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rwkv_music_tokenizers.midi_events import MidiStream
+from rwkv_music_tokenizers.midi_events import MidiEvent, MidiStream
 from rwkv_music_tokenizers.midi_reader import read_events
 from rwkv_music_tokenizers.midi_to_words import EVERY_PIECE, TRAINING, WHOLE_FILE, training_pieces, wait_units
 from rwkv_music_tokenizers.midi_words import MIDI, MIDI_PIANO, MIDI_V2
@@ -73,3 +75,36 @@ def test_a_wait_has_the_published_words(milliseconds):
 
 def test_a_file_without_tracks_has_no_pieces():
     assert training_pieces(MidiStream(1, 480, ()), MIDI) == []
+
+
+EVENTS = st.builds(
+    MidiEvent,
+    st.integers(0, 3000),
+    st.sampled_from(["on", "off", "control", "program"]),
+    st.integers(0, 15),
+    st.sampled_from([7, 11, 39, 60, 64, 123]),
+    st.integers(1, 127),
+) | st.builds(MidiEvent, st.integers(0, 3000), st.just("tempo"), st.just(-1), st.integers(1, 2**24 - 1))
+
+
+@settings(deadline=None)
+@given(
+    tracks=st.lists(st.lists(EVENTS, max_size=40).map(lambda track: tuple(sorted(track))), max_size=3),
+    ticks=st.integers(1, 32767),
+    profile=st.sampled_from([*PROFILES]),
+)
+def test_any_events_become_pieces_of_words(tracks, ticks, profile):
+    words = PROFILES[profile][0]
+    for piece in pieces(MidiStream(1, ticks, tuple(tracks)), profile):
+        assert (piece[0], piece[-1]) == (1, 2)
+        assert all(2 < number < words.vocabulary_size for number in piece[1:-1])
+
+
+def test_all_notes_off_again_and_again_takes_no_time():
+    pressed = [MidiEvent(0, "on", channel, pitch, 80) for channel in range(16) for pitch in range(128)]
+    pedals = [MidiEvent(0, "control", channel, 64, 127) for channel in range(16)]
+    again = [MidiEvent(tick, "control", 0, 123, 0) for tick in range(100_000)]
+    up = [MidiEvent(100_000, "control", channel, 64, 0) for channel in range(16)]
+    (piece,) = pieces(MidiStream(0, 480, ((*pedals, *pressed, *again, *up),)), "nofilter")
+    # Every key comes up once, with the pedal.
+    assert len([number for number in piece[1:-1] if number >= 128]) == 2 * 16 * 128

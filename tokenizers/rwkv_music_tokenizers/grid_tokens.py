@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from rwkv_music_tokenizers.performance import END, PITCH, START, VELOCITY, Performance, Track, rows
+from rwkv_music_tokenizers.performance import END, PITCH, START, VELOCITY, Performance
+from rwkv_music_tokenizers.symusic_scores import from_symusic
 
 if TYPE_CHECKING:
     from miditok import MusicTokenizer
@@ -56,7 +57,7 @@ class GridTokenizer:
             if not 0 <= number < self.vocabulary_size:
                 raise ValueError(f"an id of {self.name} must be in range 0..{self.vocabulary_size - 1}, not {number}")
         score: Any = self.tokenizer.decode(TokSequence(ids=numbers, are_ids_encoded=self.tokenizer.is_trained))
-        return _performance(score)
+        return from_symusic(score.sort())
 
 
 def runner_remi() -> GridTokenizer:
@@ -144,18 +145,3 @@ def _score(performance: Performance) -> "Score":
     for tick, beats, beat in performance.meters.tolist():
         score.time_signatures.append(TimeSignature(tick, beats, beat))
     return score
-
-
-def _performance(score: Any) -> Performance:
-    tracks = []
-    for track in score.tracks:
-        columns = track.notes.numpy()
-        starts = columns["time"].astype(np.int64)
-        notes = np.stack([starts, starts + columns["duration"], columns["pitch"], columns["velocity"]], axis=1)
-        notes = notes[np.lexsort((notes[:, END], notes[:, PITCH], notes[:, START]))]
-        if len(notes):
-            tracks.append(Track(rows(notes, 4), track.program, track.is_drum, track.name))
-    # MidiTok writes the tempo and the meter that it supposes where the tokens tell none: both stand at the beginning.
-    tempos = rows([(tempo.time, tempo.mspq) for tempo in score.tempos], 2)
-    meters = rows([(meter.time, meter.numerator, meter.denominator) for meter in score.time_signatures], 3)
-    return Performance(tuple(tracks), score.ticks_per_quarter, tempos, meters)

@@ -75,6 +75,8 @@ class _PieceWriter:
         # Keys that are down, and the releases that wait for the pedal, as (pitch, program); in the order of arrival.
         self.down: list[dict[int, None]] = [{} for _ in range(CHANNELS)]
         self.parked: list[dict[tuple[int, int], None]] = [{} for _ in range(CHANNELS)]
+        # Channels on which keys could be released since all notes were last switched off.
+        self.stirred: set[int] = set()
         self.pieces: list[list[int]] = []
         # Milliseconds since the last note or release that was kept.
         self.waited = 0.0
@@ -94,6 +96,7 @@ class _PieceWriter:
                 self.tempo = event.first
             case "program":
                 self.programs[channel] = event.first
+                self.stirred.add(channel)
             case "on":
                 self._press(channel, event.first, event.second)
             case "off":
@@ -107,6 +110,7 @@ class _PieceWriter:
         mixed = velocity * (self.volumes[channel] / 127.0) * (self.expressions[channel] / 127.0)
         self._write(channel, program, pitch, mixed)
         self.down[channel][pitch] = None
+        self.stirred.add(channel)
 
     def _release(self, channel: int, program: int, pitch: int) -> None:
         if self.pedals[channel]:
@@ -122,15 +126,17 @@ class _PieceWriter:
             self.expressions[channel] = value
         elif number == PEDAL:
             self.pedals[channel] = value >= 64
+            self.stirred.add(channel)
             if value < 64:
                 for pitch, program in self.parked[channel]:
                     self._release(channel, program, pitch)
                 self.parked[channel] = {}
         elif number == ALL_NOTES_OFF:
             # The published code releases the keys of every channel.
-            for other in range(CHANNELS):
+            for other in sorted(self.stirred):
                 for pitch in list(self.down[other]):
                     self._release(other, self.programs[other], pitch)
+            self.stirred = set()
 
     def _write(self, channel: int, program: int, pitch: int, velocity: float) -> None:
         """A note or release, after the wait before it."""
