@@ -19,7 +19,6 @@ from rwkv_music_kernels.triton.sequences import launch
 # The most logits that a program looks at in one go, and the edges that it holds them against: 2^4 for four bits.
 PIECE = 512
 EDGES = 16
-WARPS = 4
 
 # A part of the kernel; triton.jit's own type forbids to unpack what one returns.
 _part: Any = triton.jit
@@ -41,13 +40,18 @@ def draw_rows(logits: Tensor, settings: Tensor, uniforms: Tensor, forbidden: Ten
     if rows:
         tensors = (logits, mask, settings, uniforms, ids)
         tile = (forbidden is not None, OVERFLOW, SETTINGS, EDGES, piece_of(vocabulary))
-        launch(draw, (rows,), *tensors, vocabulary, *tile, warps=WARPS)
+        launch(draw, (rows,), *tensors, vocabulary, *tile, warps=warps_of(tile[-1]))
     return ids
 
 
 def piece_of(vocabulary: int) -> int:
     """Logits at once, of the vocabulary alone: the number of rows changes nothing."""
     return min(PIECE, max(32, 1 << (vocabulary - 1).bit_length()))
+
+
+def warps_of(piece: int) -> int:
+    """Warps for a piece of logits, held against all edges at once."""
+    return max(1, piece // 128)
 
 
 @_part
@@ -199,4 +203,4 @@ def compile_cases() -> Iterator[tuple[Any, dict[str, Any], dict[str, Any], int, 
     for vocabulary in (128, 20096):
         tile = {"OVERFLOW": OVERFLOW, "SETTINGS": SETTINGS, "EDGES": EDGES, "PIECE": piece_of(vocabulary)}
         case = {**pointers, "mask": "*u8"}
-        yield draw, case, {"MASKED": True, **tile}, WARPS, f"draw of {vocabulary}"
+        yield draw, case, {"MASKED": True, **tile}, warps_of(tile["PIECE"]), f"draw of {vocabulary}"
