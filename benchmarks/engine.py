@@ -1,28 +1,41 @@
-"""How fast the engine reads and writes, beside PyPI `rwkv` and beside the time it takes to read the weights at all.
+"""How fast the engine reads, writes and learns, beside PyPI `rwkv`, llama.cpp, and the bare reading of the weights.
 
     python benchmarks/engine.py decode 7 4 5.2 6 --shape 12x768 --dtypes float32 bfloat16 int8
     python benchmarks/engine.py prefill 7 --dtypes float32 --tokens 1024
     python benchmarks/engine.py batch 7 --dtypes bfloat16 --rows 1 8 32
     python benchmarks/engine.py load 7 --shape 24x1024 --suffixes .pth .safetensors .gguf
     python benchmarks/engine.py first
+    python benchmarks/engine.py memory 7 --dtypes float32 bfloat16 int8
+    python benchmarks/engine.py train 4 5.2 6 7 --shape 8x256 --vocabulary 128 --dtypes float32 bfloat16
 
 Weights are random: they prove speed, never quality. Every round times all contenders one after the other, so that a
 ratio is of the same minute; what is printed, and written as JSON with `-o` and as a picture with `--plot`, are medians.
+llama.cpp takes part where PyPI `xllamacpp` is installed, which carries it compiled, and reads the GGUF files we write.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from contenders import (
+    LLAMA,
+    RWKV,
+    checkpoint,
+    floor,
+    llama_decoder,
+    llama_is_here,
+    our_decoder,
+    peer_decoder,
+    peer_model,
+    per_second,
+)
+from report import alone, in_own_process, machine, plot, rounds
 
 VERSIONS = ("4", "5.0", "5.1", "5.2", "6", "7")
 # What each prints is one JSON line: run in a process of its own, where nothing else has used memory or made caches.
@@ -37,6 +50,31 @@ engine.advance([1])
 first = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"open_s": opened, "first_token_s": first, "peak_mib": peak / 1024, "imports_mib": before / 1024}))
+"""
+# The most memory at each stage, and what is in use when it is over.
+MEMORY = """
+import json, resource, sys
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def used(): return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+path, dtype, tokens = sys.argv[1], sys.argv[2], int(sys.argv[3])
+if sys.argv[4] == "ours":
+    from rwkv_music.engine import Engine as Model
+    def open_model(): return Model.open(path, dtype=dtype)
+    def read(ids, state): return model.advance(ids, state)[1]
+else:
+    from rwkv.model import RWKV as Model
+    def open_model(): return Model(model=path.removesuffix(".pth"), strategy=sys.argv[4])
+    def read(ids, state): return model.forward(ids, state)[1]
+found = {"imports_mib": used()}
+model = open_model()
+state = read([1], None)
+found |= {"opened_mib": used(), "opening_peak_mib": peak()}
+read([1 + n % 100 for n in range(tokens)], None)
+found |= {"reading_peak_mib": peak()}
+before = used()
+for n in range(200):
+    state = read([1 + n % 100], state)
+print(json.dumps(found | {"grown_by_writing_mib": used() - before}))
 """
 
 
@@ -58,11 +96,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shape", default="12x768", metavar="LxC")
     parser.add_argument("--vocabulary", type=int, default=20096)
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
-    parser.add_argument("--tokens", type=int, default=0, help="tokens a round (default: 40 decoded, 1024 read)")
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument(
+        "--tokens", type=int, default=0, help="tokens a round (default: 40 decoded, 1024 read, 512 a row)"
+    )
+    parser.add_argument("--rows", type=int, nargs="+", help="pieces at once (default: 1 8 32, and 4 to learn from)")
     parser.add_argument("--suffixes", nargs="+", default=[".pth", ".safetensors"])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--alone", action="store_true", help="without PyPI rwkv")
+    parser.add_argument("--alone", action="store_true", help="without PyPI rwkv and llama.cpp")
     parser.add_argument("-o", "--out", type=Path, help="write the results as JSON")
     parser.add_argument("--plot", type=Path, help="draw them")
     options = parser.parse_args()
@@ -72,69 +112,31 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    import torch
-
-    packages = {name: version(name) for name in ("rwkv-music", "torch", "numba", "numpy")}
-    return {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-        **packages,
-    }
-
-
-def processor() -> str:
-    """The processor's name as Linux tells it, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def checkpoint(folder: Path, kind: str, options: argparse.Namespace) -> Path:
-    """A random checkpoint of that version, bfloat16, in the official form."""
-    path = folder / f"rwkv-{kind}.pth"
-    maker = Path(__file__).with_name("make_checkpoint.py")
-    words = [kind, "--shape", options.shape, "--vocabulary", str(options.vocabulary), "-o", str(path)]
-    subprocess.run([sys.executable, str(maker), *words], check=True, stdout=subprocess.DEVNULL)
-    return path
-
-
-def rounds(contenders: dict[str, Callable[[], float]], count: int) -> dict[str, float]:
-    """The median of what each contender returns, over `count` rounds in which they take turns, after one unmeasured."""
-    for contender in contenders.values():
-        contender()
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(count):
-        for name, contender in contenders.items():
-            found[name].append(contender())
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
 def decode(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Tokens a second, one after the other, with the read floor of the same bytes."""
     return [row for kind in options.versions for row in in_own_process(_decode, kind, options)]
 
 
 def _decode(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    import torch
+
     tokens = options.tokens or 40
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint(Path(folder), kind, options)
+        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
         for dtype in options.dtypes:
             contenders = {"ours": our_decoder(path, dtype, tokens), "floor": floor(path, dtype)}
-            if not options.alone and kind in ("4", "5.2", "6", "7") and dtype != "int8":
+            if not options.alone and (kind, dtype) in RWKV:
                 contenders["rwkv"] = peer_decoder(path, kind, dtype, tokens)
+            if not options.alone and (kind, dtype) in LLAMA and llama_is_here():
+                contenders["llama"] = llama_decoder(path, dtype, tokens, torch.get_num_threads())
             speed = rounds(contenders, options.rounds)
             row = {"measure": "decode", "version": kind, "shape": options.shape, "dtype": dtype}
             row |= {f"{name}_tokens_per_s": round(value, 1) for name, value in speed.items()}
             row["share_of_floor"] = round(speed["ours"] / speed["floor"], 3)
-            if "rwkv" in speed:
-                row["times_rwkv"] = round(speed["ours"] / speed["rwkv"], 2)
+            row |= {
+                f"times_{peer}": round(speed["ours"] / speed[peer], 2) for peer in ("rwkv", "llama") if peer in speed
+            }
             results.append(row)
     return results
 
@@ -151,7 +153,7 @@ def _prefill(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     ids = torch.randint(0, options.vocabulary, (tokens,)).tolist()
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint(Path(folder), kind, options)
+        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
         for dtype in options.dtypes:
             from rwkv_music.engine import Engine
 
@@ -159,7 +161,7 @@ def _prefill(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
             contenders: dict[str, Callable[[], float]] = {
                 "ours": lambda engine=engine: per_second(tokens, lambda: engine.advance(ids))
             }
-            if not options.alone and kind in ("4", "5.2", "6", "7") and dtype != "int8":
+            if not options.alone and (kind, dtype) in RWKV:
                 peer = peer_model(path, kind, dtype)
                 contenders["rwkv"] = lambda peer=peer: per_second(tokens, lambda: peer.forward(ids, None))
             speed = rounds(contenders, options.rounds)
@@ -184,7 +186,7 @@ def _batch(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     tokens = options.tokens or 16
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint(Path(folder), kind, options)
+        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
         for dtype in options.dtypes:
             engine = Engine.open(path, dtype=dtype)
 
@@ -199,7 +201,9 @@ def _batch(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 
                 return per_second(rows * tokens, run)
 
-            speed = rounds({str(rows): lambda rows=rows: steps(rows) for rows in options.rows}, options.rounds)
+            speed = rounds(
+                {str(rows): lambda rows=rows: steps(rows) for rows in options.rows or (1, 8, 32)}, options.rounds
+            )
             row = {"measure": "batch", "version": kind, "shape": options.shape, "dtype": dtype}
             results.append(row | {f"{rows}_rows_tokens_per_s": round(value, 1) for rows, value in speed.items()})
     return results
@@ -210,7 +214,7 @@ def load(options: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.versions:
-            path = checkpoint(Path(folder), kind, options)
+            path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
             for suffix in options.suffixes:
                 other = path.with_suffix(suffix)
                 if suffix != ".pth":
@@ -240,106 +244,40 @@ def first(options: argparse.Namespace) -> list[dict[str, Any]]:
     return results
 
 
-def in_own_process(
-    measure: Callable[[str, argparse.Namespace], list[dict[str, Any]]], kind: str, options: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """`measure(kind, options)` in a forked child: PyPI `rwkv` picks its version once, when it is imported."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with os.fdopen(writing, "w") as out:
-            json.dump(measure(kind, options), out)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as lines:
-        text = lines.read()
-    os.waitpid(child, 0)
-    if not text:
-        raise SystemExit(f"the measurement of version {kind} failed; see above")
-    return json.loads(text)
+def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """MiB in use and at most: imports, the model opened, a prompt read at once, and what 200 tokens more add."""
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in options.versions:
+            path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
+            for dtype in options.dtypes:
+                whose = {"ours": "ours"}
+                if not options.alone and (kind, dtype) in RWKV:
+                    whose["rwkv"] = f"cpu {'fp32' if dtype == 'float32' else 'bf16'}"
+                for name, strategy in whose.items():
+                    row = {"measure": "memory", "version": kind, "shape": options.shape, "dtype": dtype, "of": name}
+                    words = [str(path), dtype, str(options.tokens or 1024), strategy]
+                    found = json.loads(alone(MEMORY, *words, RWKV_V7_ON="1" if kind == "7" else "0"))
+                    results.append(row | {stage: round(value, 1) for stage, value in found.items()})
+    return results
 
 
-def alone(code: str, *words: str, **environment: str) -> str:
-    """What a fresh Python prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], env={**os.environ, **environment}, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stdout.splitlines()[-1]
+def train(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Tokens a second of a training step, beside the plain recurrence and the bound without one."""
+    from training_step import measure
+
+    return [row for kind in options.versions for row in measure(kind, options)]
 
 
-def per_second(count: int, run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return count / (time.perf_counter() - start)
-
-
-def our_decoder(path: Path, dtype: str, tokens: int) -> Callable[[], float]:
-    from rwkv_music.engine import Engine
-
-    engine = Engine.open(path, dtype=dtype)
-
-    def run() -> None:
-        state = None
-        for token in range(1, tokens + 1):
-            _, state = engine.advance([token], state)
-
-    return lambda: per_second(tokens, run)
-
-
-def peer_model(path: Path, kind: str, dtype: str) -> Any:
-    os.environ.update(RWKV_V7_ON="1" if kind == "7" else "0", RWKV_JIT_ON="1", RWKV_CUDA_ON="0")
-    from rwkv.model import RWKV
-
-    return RWKV(model=str(path.with_suffix("")), strategy=f"cpu {'fp32' if dtype == 'float32' else 'bf16'}")
-
-
-def peer_decoder(path: Path, kind: str, dtype: str, tokens: int) -> Callable[[], float]:
-    model = peer_model(path, kind, dtype)
-
-    def run() -> None:
-        state = None
-        for token in range(1, tokens + 1):
-            _, state = model.forward([token], state)
-
-    return lambda: per_second(tokens, run)
-
-
-def floor(path: Path, dtype: str) -> Callable[[], float]:
-    """How often a second all threads together could read the matrices that a token needs."""
-    import torch
-
-    weights = torch.load(path, mmap=True, weights_only=True)
-    needed = [x for name, x in weights.items() if name.endswith(".weight") and x.dim() == 2 and name != "emb.weight"]
-    size = sum(x.numel() for x in needed) * {"float32": 4, "bfloat16": 2, "int8": 1}[dtype]
-    buffer = torch.ones(size // 4)
-    return lambda: per_second(3, lambda: [buffer.sum() for _ in range(3)])
-
-
-def plot(results: list[dict[str, Any]], path: Path) -> None:
-    """A bar for every number that is a speed, seconds or memory."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    bars = []
-    for row in results:
-        label = " ".join(str(row[name]) for name in ("version", "file", "dtype") if name in row)
-        bars += [
-            (f"{label} {name}", value)
-            for name, value in row.items()
-            if name.endswith(("_per_s", "_s", "_mib", "seconds"))
-        ]
-    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.3 * len(bars)))
-    axes.barh([name for name, _ in bars], [value for _, value in bars])
-    axes.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path)
-
-
-MEASURES = {"decode": decode, "prefill": prefill, "batch": batch, "load": load, "first": first}
+MEASURES = {
+    "decode": decode,
+    "prefill": prefill,
+    "batch": batch,
+    "load": load,
+    "first": first,
+    "memory": memory,
+    "train": train,
+}
 
 if __name__ == "__main__":
     main()
