@@ -1,10 +1,10 @@
 """What may follow in a vocabulary, so that whatever is drawn is music: bars add up, no note hangs, the piece ends."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from enum import Enum
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What new music is kept to; each is off by default."""
+    """What new music is kept to; each is off by default. Raises ValueError for what leaves nothing."""
 
     # Lowest and highest pitch, MIDI numbers; drums are not meant.
     lowest: int = 0
@@ -35,6 +35,30 @@ class Limits:
     drums: bool = True
     # The most notes that sound at once in one instrument; 0 for any number.
     polyphony: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, most in (
+            ("lowest", self.lowest, 127),
+            ("highest", self.highest, 127),
+            ("polyphony", self.polyphony, 128),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+                raise ValueError(f"{name} must be a whole number from 0 to {most}, not {value!r}")
+        for name, numbers, most in (("classes", self.classes, 11), ("programs", self.programs, 127)):
+            if not all(isinstance(number, int) and 0 <= number <= most for number in numbers):
+                raise ValueError(f"{name} must be whole numbers from 0 to {most}, not {sorted(map(str, numbers))}")
+        if not self.pitches:
+            raise ValueError("no pitch may sound: widen the range, or the scale")
+
+    def plain(self) -> dict[str, Any]:
+        """The limits as JSON data."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in plain.items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Limits":
+        """The limits whose `plain()` this was. Raises ValueError or TypeError when they are none."""
+        return cls(**{**plain, **{name: frozenset(plain.get(name, ())) for name in ("classes", "programs")}})
 
     @property
     def pitches(self) -> Collection[int]:
