@@ -23,6 +23,8 @@ class BarCount:
         # Since the text before, and since the section began.
         self.bars = Fraction(0)
         self.section = Fraction(0)
+        # Quarters of music since the text before, up to the last bar line.
+        self.quarters = Fraction(0)
         # The last bar line ended an upbeat.
         self.upbeat = False
         # The line being written follows another one, with no music in between.
@@ -33,13 +35,20 @@ class BarCount:
         self._last = ""
         self._watch = Watch()
         self.follow(before)
-        self.bars = Fraction(0)
+        self.bars = self.quarters = Fraction(0)
         self.line_again = False
         self._before = self.moment().position
 
     def moment(self) -> Moment:
         """Where the text stands."""
         return self._watch.now()
+
+    def clone(self) -> "BarCount":
+        """A count of the same text that goes its own way."""
+        twin = BarCount.__new__(BarCount)
+        twin.__dict__.update(self.__dict__)
+        twin._watch = self._watch.clone()
+        return twin
 
     def follow(self, text: str) -> None:
         """Take the next character or more."""
@@ -73,6 +82,7 @@ class BarCount:
 
     def _end_bar(self, bar: Moment, ends_section: bool) -> None:
         whole = self._part(bar.position, bar)
+        self.quarters += bar.position - self._before
         self.upbeat = self._opens and whole <= HALF and not ends_section
         if self._opens:
             self.section = Fraction(0)

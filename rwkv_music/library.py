@@ -19,6 +19,7 @@ SUFFIXES = (".safetensors", ".pth", ".st", ".gguf")
 CONFIG = "config.json"
 CONFIG_LIMIT = 1 << 20
 DEFAULT_MODEL = "abc-folk"
+DEFAULT_MIDI_MODEL = "midi-score"
 # What `SamplingOptions` takes of a published recipe.
 SETTINGS = ("temperature", "top_p", "top_k", "min_p", "top_p_first")
 

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rwkv_music.errors import UserError
-from rwkv_music.sampling import LATER, SETTINGS, SamplingOptions
+from rwkv_music.sampling import SETTINGS, SamplingOptions
+from rwkv_music_tokenizers.grammar import NO_LIMITS, Limits
 
 MARK = "rwkv-music {"
 FILE_LIMIT = 256 << 20
@@ -26,30 +28,49 @@ class MakingError(UserError):
 
 @dataclass(frozen=True)
 class Run:
-    """One stretch of composing: how tokens were drawn, and where it stopped."""
+    """One stretch of composing: how tokens were drawn, and where it stopped. Raises ValueError for what is no limit."""
 
     options: SamplingOptions
-    # Further bars that were asked for; None when the model was free to end the tune.
-    bars: int | None
-    # The most further tokens; when somebody stopped the run, the tokens that it made.
-    max_tokens: int
+    # Further bars that were asked for; None when none were.
+    bars: int | None = None
+    # The most further tokens.
+    max_tokens: int = 2048
+    # Further seconds that were asked for, at the tempo that the piece begins with.
+    seconds: float | None = None
+    # Where bars, seconds or tokens are reached, the piece is brought to its end; else it is cut there.
+    close: bool = False
+    # Whatever the model likes, valid or not.
+    free: bool = False
+    limits: Limits = NO_LIMITS
+    # Tokens after which somebody stopped it; None when nobody did.
+    cut: int | None = None
 
     def __post_init__(self):
-        for name, value in (("bars", self.bars), ("max_tokens", self.max_tokens)):
-            if value is None and name == "bars":
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        for name, value in (("bars", self.bars), ("max_tokens", self.max_tokens), ("cut", self.cut)):
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            if not whole and (value is not None or name == "max_tokens"):
                 raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r}")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise ValueError(f"seconds must be a number above 0, not {self.seconds!r}")
 
     def plain(self) -> dict[str, Any]:
-        """The run as JSON data."""
-        return {**self.options.plain(), "bars": self.bars, "max_tokens": self.max_tokens}
+        """The run as JSON data, without what is off."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)[3:]}
+        kept = {name: x for name, x in told.items() if name != "limits" and x is not None and x is not False}
+        if self.limits != NO_LIMITS:
+            kept["limits"] = self.limits.plain()
+        return {**self.options.plain(), "bars": self.bars, "max_tokens": self.max_tokens, **kept}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Run":
         """The run whose `plain()` this was. Raises ValueError, KeyError or TypeError when it is none."""
-        options = {name: plain[name] for name in SETTINGS if name in plain or name not in LATER}
-        return cls(SamplingOptions.from_plain(options), plain["bars"], plain["max_tokens"])
+        options = SamplingOptions.from_plain({name: plain[name] for name in SETTINGS if name in plain})
+        told = {field.name: plain[field.name] for field in fields(cls)[1:] if field.name in plain}
+        if not all(isinstance(told.get(name, False), bool) for name in ("close", "free")):
+            raise ValueError("close and free are true or false")
+        if "limits" in told:
+            told["limits"] = Limits.from_plain(told["limits"])
+        return cls(options, **told)
 
 
 @dataclass(frozen=True)
@@ -66,7 +87,7 @@ class Making:
     threads: int
     # In order; each goes on where the one before stopped.
     runs: tuple[Run, ...]
-    # The ABC that the piece began with.
+    # What the piece began with, as text.
     prompt: str
 
     @property

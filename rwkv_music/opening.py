@@ -7,7 +7,7 @@ from fractions import Fraction
 from rwkv_music.errors import UsageError, UserError
 from rwkv_music.hearing import SOUNDING, Hearing, hear, unit_field
 from rwkv_music.making import without_making
-from rwkv_music_tokenizers.abc_fields import default_unit, read_key, read_meter, read_unit
+from rwkv_music_tokenizers.abc_fields import default_unit, read_key, read_meter, read_tempo, read_unit
 from rwkv_music_tokenizers.abc_lexer import Token, lex
 
 # What a bar may hold, in quarters.
@@ -44,6 +44,8 @@ class Header:
     rhythm: str = ""
     unit: str = ""
     title: str = ""
+    # Quarters a minute, or what Q: takes.
+    tempo: str = ""
 
     def __post_init__(self):
         for field in fields(self):
@@ -55,7 +57,7 @@ class Header:
                 raise UsageError(f"--{field.name}: {fault}")
 
 
-LETTERS = {"key": "K", "meter": "M", "rhythm": "R", "unit": "L", "title": "T"}
+LETTERS = {"key": "K", "meter": "M", "rhythm": "R", "unit": "L", "title": "T", "tempo": "Q"}
 
 
 def field_fault(letter: str, value: str) -> str:
@@ -66,6 +68,10 @@ def field_fault(letter: str, value: str) -> str:
         return f"{value!r} is not a key (D, Am, Edor, Amix, ...)"
     if letter == "L" and read_unit(value) is None:
         return f"{value!r} is not a unit note length (1/8, 1/16, ...)"
+    if letter == "Q":
+        tempo = read_tempo(f"1/4={value}" if value.strip().isdecimal() else value, Fraction(1, 2))
+        slow_or_fast = tempo is None or tempo.bpm is None or not 10 <= tempo.bpm * tempo.beat <= 1000
+        return f"{value!r} is no tempo of 10 to 1000 quarters a minute (112, 3/8=100, ...)" if slow_or_fast else ""
     if letter != "M":
         return ""
     meter = read_meter(value)
@@ -124,7 +130,8 @@ def open_tune(prompt: str, header: Header | None = None) -> Opening:
 def refuse_faults(tokens: Sequence[Token]) -> None:
     """Raises UserError where a key, meter or unit length is none."""
     for token in tokens:
-        if token.kind in ("field", "inline"):
+        # A tempo may also be a word in a tune.
+        if token.kind in ("field", "inline") and token.text.strip("[]")[0] != "Q":
             text = token.text.strip("[]")
             fault = field_fault(text[0], text[2:].strip())
             if fault:
@@ -195,7 +202,9 @@ def complete(text: str, header: Header) -> str:
         unit = default_unit(meter) / 4 if meter else None
         given["L"] = given["L"] or (f"{unit.numerator}/{unit.denominator}" if unit else "")
     given["K"] = given["K"] or "C"
-    added = {letter: f"{letter}:{given[letter]}\n" for letter in "TRMLK" if given[letter] and letter not in said}
+    if given["Q"].isdecimal():
+        given["Q"] = f"1/4={given['Q']}"
+    added = {letter: f"{letter}:{given[letter]}\n" for letter in "TRMLQK" if given[letter] and letter not in said}
     cut = next((token.start for token in tokens[:start] if token.text.startswith("K:")), None)
     if cut is None:
         cut = tokens[start].start if start < len(tokens) else len(text)

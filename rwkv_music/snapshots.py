@@ -1,33 +1,28 @@
 """A piece at one moment, kept in one safetensors file, so that going on gives what an unbroken run gives."""
 
-import hashlib
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from rwkv_music.errors import UserError
 from rwkv_music.files import write_whole
 from rwkv_music.model.spec import Spec
 from rwkv_music.model.state import State, StateError
 from rwkv_music.sampling import SETTINGS, Sampler, SamplingOptions
+from rwkv_music.sealed import SealedError, header_of, read_beginning, read_sealed, seal, unseal
 
 FORMAT = "rwkv-music snapshot 1"
-FILE_LIMIT = 256 << 20
-HEADER_LIMIT = 4 << 20
+THING = "a snapshot (--save-state writes one)"
 STATE_NAMES = ("time_shift", "channel_shift", "wkv")
 LABEL_FIELDS = {"model", "model_hash", "tokenizer", "options", "generator", "prompt_length", "story"}
 
 
-class SnapshotError(UserError):
-    """A file that is no snapshot, a damaged one, or one of another model."""
+class SnapshotError(SealedError):
+    """A snapshot that cannot be used: it contradicts itself, or is one of another model."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +60,18 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
     tensors = {f"state.{name}": tensor for name, tensor in snapshot.state.tensors().items()}
     tensors["logits"] = snapshot.logits.detach().cpu().contiguous()
     tensors["tokens"] = torch.tensor(snapshot.tokens, dtype=torch.int32)
-    text = json.dumps({**plain, "options": label.options.plain(), "generator": sampler.state()})
-    write_whole(path, save(tensors, {"format": FORMAT, "label": text, "sha256": _digest(text, tensors)}))
+    write_whole(path, seal(FORMAT, {**plain, "options": label.options.plain(), "generator": sampler.state()}, tensors))
 
 
 def read_label(path: Path) -> Label:
-    """What the snapshot in a file says about itself. Raises SnapshotError, or OSError."""
-    with path.open("rb") as file:
-        return _label(path, _header(path, file.read(8 + HEADER_LIMIT)))
+    """What the snapshot in a file says about itself. Raises SealedError, or OSError."""
+    return _label(path, header_of(path, read_beginning(path), FORMAT, THING))
 
 
 def load_snapshot(path: Path, *, spec: Spec, model_hash: str) -> Snapshot:
-    """The snapshot in a file, for the model of that spec and hash. Raises SnapshotError, or OSError."""
-    with path.open("rb") as file:
-        content = file.read(FILE_LIMIT + 1)
-    if len(content) > FILE_LIMIT:
-        raise SnapshotError(f"{path}: larger than any snapshot ({FILE_LIMIT >> 20} MiB)")
-    header = _header(path, content)
+    """The snapshot in a file, for the model of that spec and hash. Raises SealedError, or OSError."""
+    content = read_sealed(path)
+    header = header_of(path, content, FORMAT, THING)
     label = _label(path, header)
     if label.model_hash != model_hash:
         raise SnapshotError(
@@ -89,36 +79,12 @@ def load_snapshot(path: Path, *, spec: Spec, model_hash: str) -> Snapshot:
             f"this model is another one ({model_hash[:12]}): choose that one with --model"
         )
     _check_shapes(path, header, spec)
-    tensors = _tensors(path, content)
-    if header["__metadata__"].get("sha256") != _digest(header["__metadata__"]["label"], tensors):
-        raise SnapshotError(f"{path}: damaged, its contents do not match its checksum")
+    tensors = unseal(path, content, header)
     try:
         state = State.from_tensors({name: tensors[f"state.{name}"] for name in STATE_NAMES}, spec)
     except StateError as error:
         raise SnapshotError(f"{path}: {error}") from None
     return _checked(path, Snapshot(label, state, tensors["logits"], tuple(tensors["tokens"].tolist())), spec)
-
-
-def _digest(label: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(label.encode())
-    for name in sorted(tensors):
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _header(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON header at the start of a safetensors file: its length in 8 bytes, then the text."""
-    size = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
-    try:
-        header = json.loads(content[8 : 8 + size]) if 0 < size <= min(HEADER_LIMIT, len(content) - 8) else None
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
-        raise SnapshotError(f"{path}: not a snapshot (--save-state writes one)")
-    found = header["__metadata__"].get("format")
-    if found != FORMAT:
-        raise SnapshotError(f"{path}: not a snapshot of this format ({FORMAT!r}), but {str(found)[:60]!r}")
-    return header
 
 
 def _label(path: Path, header: Mapping[str, Any]) -> Label:
@@ -156,13 +122,6 @@ def _check_shapes(path: Path, header: Mapping[str, Any], spec: Spec) -> None:
     shape = found["tokens"].get("shape")
     if found["tokens"].get("dtype") != "I32" or not isinstance(shape, list) or len(shape) != 1:
         raise SnapshotError(f"{path}: 'tokens' must be a list of I32")
-
-
-def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
-    try:
-        return load(content)
-    except (SafetensorError, ValueError, RuntimeError) as error:
-        raise SnapshotError(f"{path}: not a whole safetensors file ({str(error).splitlines()[0][:120]})") from None
 
 
 def _checked(path: Path, snapshot: Snapshot, spec: Spec) -> Snapshot:

@@ -24,11 +24,13 @@ class Verb:
 
 
 VERBS = {
-    "generate": Verb(
-        "rwkv_music.commands.generate", "continue a tune, or compose one from a header", "rwkv_music.commands.options"
-    ),
+    "generate": Verb("rwkv_music.commands.generate", "continue a piece, or compose one", "rwkv_music.commands.options"),
     "check": Verb("rwkv_music.commands.check", "find every bar that does not add up"),
     "convert": Verb("rwkv_music.commands.convert", "turn ABC into MIDI, sound, a sheet or data"),
+    "play": Verb("rwkv_music.commands.play", "play a piece aloud"),
+    "tokens": Verb("rwkv_music.commands.tokens", "tell what a piece is in the tokens of a code, and what it loses"),
+    "score": Verb("rwkv_music.commands.score", "tell how surprising a piece is to a model, bar by bar"),
+    "states": Verb("rwkv_music.commands.states", "tell what a saved state or session holds"),
     "models": Verb("rwkv_music.commands.models", "list the models, or show one"),
     "doctor": Verb("rwkv_music.commands.doctor", "tell what is installed, what is used, and why"),
 }

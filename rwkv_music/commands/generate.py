@@ -7,22 +7,26 @@ import torch
 
 from rwkv_music import __version__
 from rwkv_music.checkpoint.load import CheckpointError
-from rwkv_music.commands.outputs import Outputs, Take
+from rwkv_music.commands.outputs import Made, Outputs
 from rwkv_music.commands.progress import Interrupt, Progress
 from rwkv_music.commands.request import Request, read_request
 from rwkv_music.compose import Piece
 from rwkv_music.engine import Engine
 from rwkv_music.errors import UserError
-from rwkv_music.making import Making, Run
+from rwkv_music.making import Making
 from rwkv_music.model.spec import Spec
+from rwkv_music.session import Session, Take
+from rwkv_music.session_file import load_session, save_session
 from rwkv_music.snapshots import Snapshot, load_snapshot, save_snapshot
-from rwkv_music.terminal import reason, tell
+from rwkv_music.terminal import counted, reason, tell
 from rwkv_music_kernels.contract import KernelError
 
 USER_ERRORS = (CheckpointError, KernelError)
 EXIT_INTERRUPTED = 130
 # Layers times the square of the width: about a twelfth of the parameters.
 SMALL = 2_000_000
+# Takes that are made in one batch.
+AT_ONCE = 16
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,22 +36,28 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(args.quiet)
     for remark in request.remarks:
         progress.say(remark)
-    start = _start(request, args)
+    session = _session(request, args)
+    begun, bar = session.current, _bar(session, args.from_bar)
     troubles: list[str] = []
     with Interrupt() as interrupt:
-        for take in range(args.takes):
-            piece = start.branch()
-            _grow(piece, request.take(take), progress, interrupt)
-            troubles += _finish(piece, take, request.model, outputs, progress)
-            if interrupt.asked:
-                return EXIT_INTERRUPTED
-            if outputs.useless:
+        for first in range(0, args.takes, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, args.takes))
+            session.go_to(begun)
+            progress.begin(session.piece.shown if bar is None else "", several=len(numbers))
+            runs = [request.take(number) for number in numbers]
+            new = len(session.takes)
+            for take, shown in session.several(runs, bar=bar, stop=interrupt):
+                progress.add(shown, first=take == new)
+            for number, take in zip(numbers, session.takes[new:], strict=True):
+                troubles += _finish(take.piece, number, request.model, outputs, progress, interrupt)
+            if interrupt.asked or outputs.useless:
                 break
-    return 1 if troubles else 0
+        troubles += _keep(session, request, outputs)
+    return EXIT_INTERRUPTED if interrupt.asked else 1 if troubles else 0
 
 
-def _start(request: Request, args: argparse.Namespace) -> Piece:
-    """The piece that every take goes on from."""
+def _session(request: Request, args: argparse.Namespace) -> Session:
+    """The session that every take goes on from."""
     engine = Engine.open(request.model, device=request.device, dtype=request.dtype)
     torch.set_num_threads(args.threads or request.threads or usual_threads(engine.spec))
     if request.model_hash and request.model_hash != engine.hash:
@@ -55,10 +65,22 @@ def _start(request: Request, args: argparse.Namespace) -> Piece:
             f"{args.like} was made by {request.model} with the weights {request.model_hash[:12]}, "
             f"these are {engine.hash[:12]}: give --model to use them all the same"
         )
-    if request.opening is not None:
-        return Piece.begin(engine, request.opening, request.runs[0].options)
+    if request.manuscript is not None:
+        return Session(engine, request.manuscript, request.runs[0].options)
+    if args.session:
+        session = load_session(args.session, engine)
+        if args.take is not None:
+            _go_to(session, args.take)
+        return session
     snapshot = load_snapshot(args.state, spec=engine.spec, model_hash=engine.hash)
-    return Piece.resume(engine, snapshot)
+    return Session.of_takes([Take(0, None, 0, Piece.resume(engine, snapshot))], 0)
+
+
+def _go_to(session: Session, take: int) -> None:
+    try:
+        session.go_to(take)
+    except ValueError as error:
+        raise UserError(f"--take: {error}") from None
 
 
 def usual_threads(spec: Spec) -> int:
@@ -66,25 +88,32 @@ def usual_threads(spec: Spec) -> int:
     return 1 if spec.layers * spec.width**2 < SMALL else torch.get_num_threads()
 
 
-def _grow(piece: Piece, runs: tuple[Run, ...], progress: Progress, interrupt: Interrupt) -> None:
-    progress.begin(piece.written)
-    for run in runs:
-        for character in piece.grow(run, stop=interrupt):
-            progress.add(character)
-    ending = "stopped by you" if interrupt.asked else "ended by the model" if piece.ended else "stopped as asked"
-    bars = "1 bar" if piece.bars_of_run == 1 else f"{round(float(piece.bars_of_run), 2):g} bars"
-    progress.end(f"{bars}, {ending}")
+def _bar(session: Session, asked: int | None) -> int | None:
+    """The bar line to go on from, one there is. Raises UserError."""
+    if asked is not None and asked >= (there := len(session.bars())):
+        raise UserError(f"--from-bar: the take has bar lines 0 to {there - 1}, there is no number {asked}")
+    return asked
 
 
-def _finish(piece: Piece, take: int, model: str, outputs: Outputs, progress: Progress) -> list[str]:
+def _told(piece: Piece) -> str:
+    """How much a run made, in bars where the piece has any."""
+    bars = round(float(piece.bars_of_run), 2)
+    return f"{bars:g} bar{'s' * (bars != 1)}" if bars else counted(piece.length, "token")
+
+
+def _finish(
+    piece: Piece, take: int, model: str, outputs: Outputs, progress: Progress, interrupt: Interrupt
+) -> list[str]:
     """Write a take and tell of it; return what went wrong."""
+    ending = "stopped by you" if interrupt.asked else "ended by the model" if piece.ended else "stopped as asked"
+    progress.end(f"{_told(piece)}, {ending}", piece.length)
     engine = piece.engine
     dtype = str(engine.dtype).removeprefix("torch.")
     threads = torch.get_num_threads()
     making = Making(
-        __version__, model, engine.hash, str(engine.device), dtype, threads, piece.runs, piece.opening.prompt
+        __version__, model, engine.hash, str(engine.device), dtype, threads, piece.runs, piece.manuscript.prompt
     )
-    written, troubles = outputs.write(Take(piece.text(), making.line()), take, shown=progress.live)
+    written, troubles = outputs.write(Made(piece.work(), making.line()), take, shown=progress.live)
     if outputs.args.save_state:
         path = outputs.state_path(take)
         try:
@@ -96,6 +125,21 @@ def _finish(piece: Piece, take: int, model: str, outputs: Outputs, progress: Pro
     for trouble in troubles:
         tell(f"rwkv-music: {trouble}")
     return troubles
+
+
+def _keep(session: Session, request: Request, outputs: Outputs) -> list[str]:
+    """Write the session, where that is asked for."""
+    path = outputs.args.save_session
+    if path is None:
+        return []
+    try:
+        save_session(session, request.model, path)
+    except OSError as error:
+        trouble = f"{path} could not be written: {reason(error)}"
+        tell(f"rwkv-music: {trouble}")
+        return [trouble]
+    tell(f"kept {counted(len(session.takes) - 1, 'take')} in {path}")
+    return []
 
 
 def _remembering(snapshot: Snapshot, dtype: str) -> Snapshot:

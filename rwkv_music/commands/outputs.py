@@ -8,26 +8,27 @@ from pathlib import Path
 
 from rwkv_music.errors import UsageError, UserError
 from rwkv_music.files import fresh_paths, refuse_overwriting, write_whole
-from rwkv_music.render.save import SUFFIXES, save_score
+from rwkv_music.render.save import SUFFIXES
 from rwkv_music.render.soundfonts import find_soundfont
+from rwkv_music.render.works import save_work
 from rwkv_music.terminal import reason, show
-from rwkv_music_tokenizers.abc_reader import read_abc
+from rwkv_music.works import Played, Tune, Work
 from rwkv_music_tokenizers.errors import NotationError
 
 STDOUT = "-"
-FRESH_SUFFIXES = (".abc", ".mid")
+FRESH_SUFFIXES = {Tune: (".abc", ".mid"), Played: (".mid",)}
 
 
-@dataclass(frozen=True)
-class Take:
-    """A finished tune: its ABC, and the line that tells its making."""
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A finished piece, and the line that tells its making."""
 
-    text: str
+    work: Work
     making: str
 
     def remembered(self) -> str:
-        """The ABC with its making as a comment at the end."""
-        return f"{self.text}% {self.making}\n"
+        """As ABC, with its making as a comment at the end."""
+        return f"{self.work.abc}% {self.making}\n"
 
 
 class Outputs:
@@ -38,7 +39,7 @@ class Outputs:
         self.stem = stem
         self.folder = folder if os.access(folder, os.W_OK) else Path()
         self.wanted = [Path(name) for name in args.output if name != STDOUT]
-        # The tune itself goes to standard output when no file is named for it.
+        # A tune goes to standard output when no file is named for it; of what is played, only where "-" asks for it.
         self.to_stdout = STDOUT in args.output or not args.output
         for path in self.wanted:
             if path.suffix.lower() not in SUFFIXES:
@@ -51,7 +52,8 @@ class Outputs:
             find_soundfont(args.soundfont)
 
     def _all_named(self) -> list[Path]:
-        return [*self.wanted, *([self.args.save_state] if self.args.save_state else [])]
+        kept = (self.args.save_state, self.args.save_session)
+        return [*self.wanted, *(path for path in kept if path)]
 
     def _numbered(self, path: Path, number: int) -> Path:
         return path if self.args.takes == 1 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
@@ -60,19 +62,20 @@ class Outputs:
         """Where take `number`, counted from 0, leaves its state."""
         return self._numbered(self.args.save_state, number)
 
-    def write(self, take: Take, number: int, *, shown: bool) -> tuple[list[Path], list[str]]:
+    def write(self, take: Made, number: int, *, shown: bool) -> tuple[list[Path], list[str]]:
         """Write take `number`, counted from 0; return the files written and what went wrong.
 
         `shown`: the tune was seen on the terminal already, and is not printed there once more.
         """
         paths = [self._numbered(path, number) for path in self.wanted]
         if not self.args.output:
-            paths = fresh_paths(self.folder, self.stem, FRESH_SUFFIXES)
+            paths = fresh_paths(self.folder, self.stem, FRESH_SUFFIXES[type(take.work)])
         written: list[Path] = []
         troubles: list[str] = []
         for path in paths:
             self._write_one(take, path, written, troubles)
-        if self.to_stdout and not (shown and sys.stdout.isatty()):
+        printed = STDOUT in self.args.output or isinstance(take.work, Tune)
+        if self.to_stdout and printed and not (shown and sys.stdout.isatty()):
             self._print(take, number, troubles)
         return written, troubles
 
@@ -81,14 +84,14 @@ class Outputs:
         """Nothing that is made from now on would come anywhere."""
         return self.args.output == [STDOUT] and not self.to_stdout and not self.args.save_state
 
-    def _print(self, take: Take, number: int, troubles: list[str]) -> None:
+    def _print(self, take: Made, number: int, troubles: list[str]) -> None:
         try:
             show("\n" * (number > 0) + take.remembered())
         except OSError as error:
             troubles.append(f"the tune could not be written to standard output: {reason(error)}")
             self.to_stdout = False
 
-    def _write_one(self, take: Take, path: Path, written: list[Path], troubles: list[str]) -> None:
+    def _write_one(self, take: Made, path: Path, written: list[Path], troubles: list[str]) -> None:
         try:
             save_take(take, path, self.args.soundfont, accompaniment=not self.args.no_chords)
             written.append(path)
@@ -101,10 +104,9 @@ class Outputs:
                 self._write_one(take, instead, written, troubles)
 
 
-def save_take(take: Take, path: Path, soundfont: Path | None, *, accompaniment: bool) -> None:
+def save_take(take: Made, path: Path, soundfont: Path | None, *, accompaniment: bool) -> None:
     """Write a take in the format of the path's suffix, whole or not at all."""
     if path.suffix.lower() == ".abc":
         write_whole(path, take.remembered().encode())
     else:
-        score = read_abc(take.text)
-        save_score(score, path, soundfont=soundfont, accompaniment=accompaniment, remarks=[take.making])
+        save_work(take.work, path, soundfont=soundfont, accompaniment=accompaniment, remarks=[take.making])

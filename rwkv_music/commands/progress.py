@@ -20,25 +20,27 @@ class Progress:
         self.live = not quiet and sys.stderr.isatty()
         self._coloured = self.live and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._begun = 0.0
-        self._count = 0
+        self._count, self._several = 0, 1
 
-    def begin(self, written: str) -> None:
-        """A take begins with what stands already."""
-        self._count, self._begun = 0, time.monotonic()
+    def begin(self, written: str, several: int = 1) -> None:
+        """Takes begin with what stands already; of several at once the first is shown."""
+        self._count, self._several, self._begun = 0, several, time.monotonic()
         if self.live:
             self._write(f"{DIM}{visible(written)}{PLAIN}" if self._coloured else visible(written))
 
-    def add(self, text: str) -> None:
-        self._count += len(text)
-        if self.live:
+    def add(self, text: str, first: bool = True) -> None:
+        """A token of a take; whether it is the first of those that are made together."""
+        self._count += 1
+        if self.live and first:
             self._write(visible(text))
 
-    def end(self, summary: str) -> None:
-        """A take is made; `summary` says which."""
+    def end(self, summary: str, tokens: int) -> None:
+        """A take of so many tokens is made; `summary` says which."""
         seconds = max(time.monotonic() - self._begun, 1e-9)
         if self.live:
             self._write("\n")
-        self.say(f"{summary}, {counted(self._count, 'character')} in {seconds:.1f} s ({self._count / seconds:.0f}/s)")
+        speed = f" ({self._count / seconds:.0f}/s{' all together' * (self._several > 1)})"
+        self.say(f"{summary}, {counted(tokens, 'token')} in {seconds:.1f} s{speed}")
 
     def say(self, line: str) -> None:
         if not self.quiet:

@@ -1,7 +1,6 @@
 """What a command line of `generate` asks for, everything filled in: prompt, model, and the runs of each take."""
 
 import argparse
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -10,32 +9,31 @@ from typing import Any
 
 import torch
 
+from rwkv_music.catalogue import published_models
+from rwkv_music.commands.limits import read_limits
 from rwkv_music.commands.options import DTYPES
 from rwkv_music.errors import UsageError, UserError
-from rwkv_music.files import FileError, read_text, refuse_foreign
-from rwkv_music.library import DEFAULT_MODEL, find_model
+from rwkv_music.library import DEFAULT_MIDI_MODEL, DEFAULT_MODEL, find_model
 from rwkv_music.making import Making, Run, read_making
-from rwkv_music.opening import DEFAULT_KEY, Header, Opening, open_tune
+from rwkv_music.manuscripts.manuscript import Manuscript
+from rwkv_music.manuscripts.wishes import Wishes
+from rwkv_music.opening import Header
+from rwkv_music.prompts import NOTHING, language_of_model, open_again, open_source, read_source
 from rwkv_music.sampling import MAX_SEED, SETTINGS, SamplingOptions
+from rwkv_music.session_file import read_model
 from rwkv_music.snapshots import read_label
-from rwkv_music.terminal import without_controls
-from rwkv_music.tunebook import pick_tune
 
 DRAWN_SEEDS = 2**32
 DEFAULT_TOKENS = 2048
 TOKENS_A_BAR = 128
-# A name that ends so is meant as a file, whether there is one or not.
-FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl|json)$", re.IGNORECASE)
-MIDI_NAME = re.compile(r"\.(mid|midi)$", re.IGNORECASE)
-ABC_SIGN = re.compile(r"\||^[ \t]*[A-Za-z]:", re.MULTILINE)
-LONGEST_NAME = 4096
+TOKENS_A_SECOND = 64
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """ABC to begin with: what outputs are called after it and where they lie, and something to tell about it."""
+    """Music to begin with: what outputs are called after it and where they lie, and something to tell about it."""
 
-    opening: Opening
+    manuscript: Manuscript
     stem: str = "tune"
     folder: Path = Path()
     remarks: tuple[str, ...] = ()
@@ -50,8 +48,8 @@ class Request:
     model_hash: str
     # The runs of the first take.
     runs: tuple[Run, ...]
-    # The tune to begin with; None when a snapshot goes on.
-    opening: Opening | None
+    # The piece to begin with; None when a snapshot goes on.
+    manuscript: Manuscript | None
     stem: str
     folder: Path
     # What the person should know before.
@@ -76,25 +74,32 @@ def read_request(args: argparse.Namespace) -> Request:
     if args.tune is not None and args.prompt is None:
         raise UsageError("--tune chooses from a --prompt, and there is none")
     if args.state:
-        if args.like or args.prompt is not None or _header(args) != Header():
-            raise UsageError("--state goes on with its own tune: leave --prompt, --like and the header options out")
+        if args.like or args.prompt is not None or _wishes(args) != Wishes():
+            raise UsageError("--state goes on with its own piece: leave --prompt, --like and what it begins with out")
         return _going_on(args)
+    if args.session:
+        if args.state or args.like or args.prompt is not None or _wishes(args) != Wishes():
+            raise UsageError("--session goes on with its own piece: leave --prompt, --state and --like out")
+        return _in_session(args)
+    if args.take is not None or args.from_bar is not None:
+        raise UsageError("--take and --from-bar choose from a --session, and there is none")
     if args.like:
-        if args.prompt is None and _header(args) != Header():
-            raise UsageError("--like has its own prompt: leave the header options out, or give a --prompt")
+        if args.prompt is None and _wishes(args) != Wishes():
+            raise UsageError("--like has its own prompt: leave what it begins with out, or give a --prompt")
         return _repeating(args)
-    prompt = read_prompt(args)
-    model, where = args.model or DEFAULT_MODEL, usable_device(args.device or "cpu")
-    config = find_model(model).config
-    run = Run(_options(args, config.sampling if config else {}), *_limits(args))
+    model, prompt = _prompt(args, args.model)
+    where = usable_device(args.device or "cpu")
+    run = _run(args, _usual(model, prompt.manuscript.language))
     return Request(
-        model, "", (run,), prompt.opening, prompt.stem, prompt.folder, prompt.remarks, 0, where, args.dtype or DTYPES[0]
+        *(model, "", (run,), prompt.manuscript, prompt.stem, prompt.folder, prompt.remarks),
+        device=where,
+        dtype=args.dtype or DTYPES[0],
     )
 
 
 def _going_on(args: argparse.Namespace) -> Request:
     label = read_label(args.state)
-    run = Run(_options(args, vars(label.options)), *_limits(args))
+    run = _run(args, vars(label.options))
     before = label.story.get("dtype")
     dtype = args.dtype or (before if before in DTYPES else DTYPES[0])
     strange = before in DTYPES and before != dtype
@@ -106,22 +111,34 @@ def _going_on(args: argparse.Namespace) -> Request:
     )
 
 
+def _in_session(args: argparse.Namespace) -> Request:
+    model = args.model or read_model(args.session)
+    run = _run(args, _usual(model, language_of_model(model)))
+    where = usable_device(args.device or "cpu")
+    return Request(
+        *(model, "", (run,), None, args.session.stem, args.session.parent), device=where, dtype=args.dtype or DTYPES[0]
+    )
+
+
 def _repeating(args: argparse.Namespace) -> Request:
     making = read_making(args.like)
-    if args.prompt is not None:
-        prompt = read_prompt(args)
-    else:
-        prompt = Prompt(open_tune(without_controls(making.prompt), Header()), args.like.stem, args.like.parent)
-    runs = tuple(replace(run, options=_options(args, vars(run.options))) for run in making.runs)
-    if args.bars is not None or args.max_tokens is not None:
-        runs = (Run(runs[-1].options, *_limits(args)),)
     pinned = "" if args.model else making.hash
     model = args.model or making.model
+    if args.prompt is not None:
+        model, prompt = _prompt(args, model)
+    else:
+        manuscript = open_again(language_of_model(model), making.prompt)
+        prompt = Prompt(manuscript, args.like.stem, args.like.parent)
+    runs = tuple(replace(run, options=_options(args, vars(run.options))) for run in making.runs)
+    if args.bars is not None or args.seconds is not None or args.max_tokens is not None:
+        runs = (_run(args, vars(runs[-1].options)),)
     device, remarks = _device_like(args, making)
     dtype = args.dtype or (making.dtype if making.dtype in DTYPES else DTYPES[0])
-    remarks = (*prompt.remarks, *remarks)
     return Request(
-        model, pinned, runs, prompt.opening, prompt.stem, prompt.folder, remarks, making.threads, device, dtype
+        *(model, pinned, runs, prompt.manuscript, prompt.stem, prompt.folder, (*prompt.remarks, *remarks)),
+        threads=making.threads,
+        device=device,
+        dtype=dtype,
     )
 
 
@@ -145,6 +162,18 @@ def usable_device(name: str) -> str:
     return name
 
 
+def _usual(model: str, language: str) -> Mapping[str, Any]:
+    """How a model is drawn from, where nobody says otherwise."""
+    config = find_model(model).config
+    if config is None:
+        return {}
+    if config.name not in published_models() or language not in ("midi", "midipiano"):
+        return config.sampling
+    from rwkv_music.manuscripts.words import published_recipe
+
+    return {**config.sampling, "recipe": published_recipe(language)}
+
+
 def _options(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingOptions:
     """The settings of the command line over the defaults; a seed is drawn when neither has one."""
     known = {name: value for name, value in defaults.items() if name in SETTINGS}
@@ -155,47 +184,36 @@ def _options(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingO
         raise UsageError(str(error)) from None
 
 
-def _limits(args: argparse.Namespace) -> tuple[int | None, int]:
-    """Bars and tokens to stop after."""
-    return args.bars, args.max_tokens or max(DEFAULT_TOKENS, TOKENS_A_BAR * (args.bars or 0))
+def _run(args: argparse.Namespace, defaults: Mapping[str, Any]) -> Run:
+    """How the piece goes on, and where it stops."""
+    asked = TOKENS_A_BAR * (args.bars or 0) + int(TOKENS_A_SECOND * (args.seconds or 0))
+    # Where nobody says how long, a piece that does not end by itself is brought to its end.
+    close = args.end if args.end is not None else args.bars is None and args.seconds is None and args.max_tokens is None
+    return Run(
+        _options(args, defaults),
+        args.bars,
+        args.max_tokens or max(DEFAULT_TOKENS, asked),
+        seconds=args.seconds,
+        close=close,
+        free=args.free,
+        limits=read_limits(args),
+    )
 
 
-def _header(args: argparse.Namespace) -> Header:
-    return Header(**{field.name: getattr(args, field.name) or "" for field in fields(Header)})
+def _wishes(args: argparse.Namespace) -> Wishes:
+    header = Header(**{field.name: getattr(args, field.name) or "" for field in fields(Header)})
+    return Wishes(header, args.instruments or "", args.prompt_bars)
 
 
-def read_prompt(args: argparse.Namespace) -> Prompt:
-    """The tune that --prompt, --tune and the header options give. Raises UserError, or OSError."""
-    header = _header(args)
-    if args.prompt is None:
-        kind = header.rhythm or "tune"
-        key = header.key or DEFAULT_KEY
-        title = header.title or kind.capitalize() + (f" in {key}" if key.lower() != "none" else "")
-        return Prompt(open_tune("", replace(header, title=title)), kind.replace(" ", "-"))
-    text, path = _prompt_text(args.prompt)
-    name = str(path or "the prompt")
-    refuse_foreign(text, name)
-    text = without_controls(text)
-    tune, remark = pick_tune(text, args.tune, name)
-    if not ABC_SIGN.search(tune):
-        raise UserError(f"{name} holds no ABC: neither a field such as K:D nor a bar line")
-    opening, remarks = open_tune(tune, header), (remark,) if remark else ()
-    return Prompt(opening, path.stem, path.parent, remarks) if path else Prompt(opening, remarks=remarks)
-
-
-def _prompt_text(prompt: str) -> tuple[str, Path | None]:
-    """The text of --prompt, and the file that it comes from."""
-    if prompt == "-":
-        return read_text(None), None
-    named = "\n" not in prompt and "\0" not in prompt and len(prompt) < LONGEST_NAME
-    if named and MIDI_NAME.search(prompt):
-        raise UserError(f"{prompt}: MIDI prompts need a MIDI model, and there is none yet; give ABC (.abc)")
-    if named and Path(prompt).is_file():
-        refuse_foreign("", prompt)
-        return read_text(Path(prompt)), Path(prompt)
-    if named and FILE_NAME.search(prompt):
-        raise FileError(f"{prompt}: there is no such file")
-    if not ABC_SIGN.search(prompt):
-        raise UserError(f"--prompt {prompt[:60]!r} is neither a file nor ABC (a field such as K:D, or a bar line)")
-    # A shell makes it hard to type the end of a line.
-    return (prompt if "\n" in prompt else prompt.replace("\\n", "\n")), None
+def _prompt(args: argparse.Namespace, model: str | None) -> tuple[str, Prompt]:
+    """The model, and what --prompt and the options of the beginning give. Raises UserError, or OSError."""
+    if args.prompt is None and args.prompt_bars is not None:
+        raise UsageError("--prompt-bars says how much of a --prompt is heard, and there is none")
+    source = NOTHING if args.prompt is None else read_source(args.prompt, args.tune)
+    of_midi = args.instruments or source.performance is not None
+    name = model or (DEFAULT_MIDI_MODEL if of_midi else DEFAULT_MODEL)
+    manuscript = open_source(source, language_of_model(name), _wishes(args))
+    if source.path is not None:
+        return name, Prompt(manuscript, source.path.stem, source.path.parent, source.remarks)
+    stem = "tune" if args.prompt is not None else (args.rhythm or ("piece" if of_midi else "tune")).replace(" ", "-")
+    return name, Prompt(manuscript, stem, remarks=source.remarks)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rwkv_music.engine import Engine
+from rwkv_music.model.state import State
 
 
 class ScriptedEngine:
@@ -24,14 +25,22 @@ class ScriptedEngine:
         self.heard: list[int] = []
 
     def advance(self, ids, state=None, all_logits=False):
+        rows = torch.as_tensor(ids)
+        single = rows.dim() == 1
         if state is None:
-            self.heard, place = list(ids), 0
+            self.heard = list(ids)
+            places = torch.zeros(1 if single else len(rows))
         else:
-            place = state + len(ids)
+            places = state.wkv[0, :, 0] + rows.shape[-1]
+        logits = torch.stack([self._logits(int(place)) for place in places])
+        places = places[None, :, None]
+        return logits[0] if single else logits, State(places, places, places)
+
+    def _logits(self, place: int) -> torch.Tensor:
         logits = torch.zeros(128)
         logits[ord("z")] = self.sure / 2
         logits[ord(self.script[place]) if place < len(self.script) else 3] = self.sure
-        return logits, place
+        return logits
 
 
 @pytest.fixture

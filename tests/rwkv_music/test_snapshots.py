@@ -12,23 +12,25 @@ from safetensors.torch import load, save
 
 from rwkv_music.compose import Piece
 from rwkv_music.making import Run
+from rwkv_music.manuscripts.abc import AbcManuscript
 from rwkv_music.opening import open_tune
 from rwkv_music.sampling import SamplingOptions
-from rwkv_music.snapshots import FORMAT, SnapshotError, load_snapshot, read_label, save_snapshot
+from rwkv_music.sealed import SealedError
+from rwkv_music.snapshots import FORMAT, load_snapshot, read_label, save_snapshot
 
 OPTIONS = SamplingOptions(temperature=1.3, top_p=1.0, seed=11)
 LENGTH = 8
 
 
 def grown(piece: Piece, tokens: int) -> Piece:
-    for _character in piece.grow(Run(OPTIONS, 1000, tokens)):
+    for _character in piece.grow(Run(OPTIONS, 1000, tokens, free=True)):
         pass
     return piece
 
 
 @pytest.fixture(scope="module")
 def start(tiny_engine) -> Piece:
-    return Piece.begin(tiny_engine, open_tune("X:1\nT:Étude\nM:4/4\nL:1/8\nK:G\nGABc dedB|"), OPTIONS)
+    return Piece.begin(tiny_engine, AbcManuscript(open_tune("X:1\nT:Étude\nM:4/4\nL:1/8\nK:G\nGABc dedB|")), OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +62,9 @@ def test_a_thousand_random_splits_go_on_token_for_token(moments, tiny_engine, tm
 
 def test_a_piece_comes_back_with_all_that_belongs_to_it(moments, stored, tiny_engine):
     piece = Piece.resume(tiny_engine, load_snapshot(stored, spec=tiny_engine.spec, model_hash=tiny_engine.hash))
-    assert piece.opening == moments[5].opening
+    assert piece.manuscript == moments[5].manuscript
     assert piece.runs == moments[5].runs
-    assert piece.text() == moments[5].text()
+    assert piece.work().abc == moments[5].work().abc
     assert torch.equal(piece.memory.state.wkv, moments[5].memory.state.wkv)
 
 
@@ -74,7 +76,7 @@ def test_a_label_tells_the_model_without_loading_it(stored, tiny_engine):
 
 
 def test_a_state_of_another_model_is_refused_by_name(stored, tiny_engine):
-    with pytest.raises(SnapshotError, match="was made by tiny .*this model is another one"):
+    with pytest.raises(SealedError, match="was made by tiny .*this model is another one"):
         load_snapshot(stored, spec=tiny_engine.spec, model_hash="f" * 64)
 
 
@@ -82,9 +84,9 @@ def test_a_file_that_is_no_snapshot_is_refused(tmp_path, tiny_model, tiny_engine
     for content in (b"", b"X:1\nK:G\n", tiny_model.read_bytes(), struct.pack("<Q", 2**63) + b"{}"):
         path = tmp_path / "other"
         path.write_bytes(content)
-        with pytest.raises(SnapshotError, match="other: not a snapshot"):
+        with pytest.raises(SealedError, match="other: not a snapshot"):
             load_snapshot(path, spec=tiny_engine.spec, model_hash=tiny_engine.hash)
-        with pytest.raises(SnapshotError, match="other: not a snapshot"):
+        with pytest.raises(SealedError, match="other: not a snapshot"):
             read_label(path)
 
 
@@ -117,13 +119,13 @@ def relabelled(path: Path, change) -> None:
 )
 def test_a_label_with_a_wrong_value_is_refused(stored, name, value):
     relabelled(stored, lambda label: label.update({name: value}))
-    with pytest.raises(SnapshotError, match="label cannot be used"):
+    with pytest.raises(SealedError, match="label cannot be used"):
         read_label(stored)
 
 
 def test_a_changed_label_does_not_match_the_checksum(stored, tiny_engine):
     relabelled(stored, lambda label: label.update(prompt_length=3))
-    with pytest.raises(SnapshotError, match="damaged"):
+    with pytest.raises(SealedError, match="damaged"):
         load_snapshot(stored, spec=tiny_engine.spec, model_hash=tiny_engine.hash)
 
 
@@ -143,7 +145,7 @@ def test_tensors_that_do_not_fit_the_model_are_refused(stored, tiny_engine, name
     metadata = json.loads(content[8 : 8 + size])["__metadata__"]
     assert metadata["format"] == FORMAT
     stored.write_bytes(save({**load(content), name: tensor}, metadata))
-    with pytest.raises(SnapshotError, match=message):
+    with pytest.raises(SealedError, match=message):
         load_snapshot(stored, spec=tiny_engine.spec, model_hash=tiny_engine.hash)
 
 
@@ -171,7 +173,7 @@ def test_mutated_snapshots_are_refused_in_one_line_and_at_once(stored, tiny_engi
             continue
         stored.write_bytes(content)
         begin = time.monotonic()
-        with pytest.raises(SnapshotError) as refused:
+        with pytest.raises(SealedError) as refused:
             load_snapshot(stored, spec=tiny_engine.spec, model_hash=tiny_engine.hash)
         assert "\n" not in str(refused.value)
         assert time.monotonic() - begin < 5
@@ -179,5 +181,5 @@ def test_mutated_snapshots_are_refused_in_one_line_and_at_once(stored, tiny_engi
 
 def test_a_setting_that_does_not_exist_is_called_unknown(stored):
     relabelled(stored, lambda label: label["options"].update(colour=1))
-    with pytest.raises(SnapshotError, match="unknown settings; there are min_p, recipe, seed, temperature"):
+    with pytest.raises(SealedError, match="unknown settings; there are min_p, recipe, seed, temperature"):
         read_label(stored)

@@ -1,8 +1,11 @@
 """A stand-in for every model that a command opens."""
 
+from pathlib import Path
+
 import pytest
 
 from rwkv_music.engine import Engine
+from rwkv_music.library import ModelConfig, ModelFiles
 
 
 @pytest.fixture
@@ -15,12 +18,14 @@ def engine(scripted, monkeypatch):
         plain = writer.advance
 
         def advance(ids, state=None, all_logits=False):
-            on_advance(state or 0)
+            on_advance(0 if state is None else int(state.wkv.max()))
             return plain(ids, state)
 
         writer.advance = advance
         monkeypatch.setattr(Engine, "open", lambda *given, **named: writer)
-        monkeypatch.setattr("rwkv_music.commands.request.find_model", lambda name: type("Files", (), {"config": None}))
+        files = ModelFiles(Path("scripted"), ModelConfig("scripted", "abc"))
+        for module in ("commands.request", "prompts"):
+            monkeypatch.setattr(f"rwkv_music.{module}.find_model", lambda name: files)
         return writer
 
     return put

@@ -175,8 +175,10 @@ def test_a_state_of_another_model_is_refused(folder, tiny_model, tmp_path, capsy
 def test_ctrl_c_keeps_what_was_made(folder, engine, capsys):
     engine(on_advance=lambda count: signal.raise_signal(signal.SIGINT) if count == 20 else None)
     assert generate("-p", "song.abc", "--bars", "4", "-n", "3", "-o", "t.abc", "-o", "t.mid", "--seed", "1") == 130
-    assert without_remark((folder / "t-1.abc").read_text()) == TUNE.rstrip() + "GABc d4|edBA G4|]\n"
-    assert names(folder) == ["song.abc", "t-1.abc", "t-1.mid"]
+    takes = [f"t-{number}.{suffix}" for number in (1, 2, 3) for suffix in ("abc", "mid")]
+    assert names(folder) == ["song.abc", *takes]
+    for name in takes[::2]:
+        assert without_remark((folder / name).read_text()) == TUNE.rstrip() + "GABc d4|edBA G4|]\n"
     assert "stopped by you" in capsys.readouterr().err
 
 

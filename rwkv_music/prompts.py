@@ -1,0 +1,172 @@
+"""What a person gives to begin with, as ABC or as a performance, made ready in the code that a model speaks."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rwkv_music.counting import PIECES, BarCount
+from rwkv_music.errors import UserError
+from rwkv_music.files import FileError, read_text, refuse_foreign
+from rwkv_music.library import find_model
+from rwkv_music.manuscripts.manuscript import Manuscript
+from rwkv_music.manuscripts.wishes import NO_WISHES, Wishes
+from rwkv_music.opening import DEFAULT_KEY
+from rwkv_music.terminal import without_controls
+from rwkv_music.tunebook import pick_tune
+from rwkv_music.works import Played, Tune
+from rwkv_music_tokenizers.performance import Performance
+
+# A name that ends so is meant as a file, whether there is one or not.
+FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl|json|mid|midi|kar|rmi)$", re.IGNORECASE)
+MIDI_NAME = re.compile(r"\.(mid|midi|kar|rmi)$", re.IGNORECASE)
+ABC_SIGN = re.compile(r"\||^[ \t]*[A-Za-z]:", re.MULTILINE)
+LONGEST_NAME = 4096
+MIDI_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Music to begin with; of `text` and `performance` one at most."""
+
+    # ABC, one tune.
+    text: str | None = None
+    performance: Performance | None = None
+    path: Path | None = None
+    # What the person should know about it.
+    remarks: tuple[str, ...] = ()
+
+
+NOTHING = Source()
+
+
+def read_source(prompt: str, tune: int | None = None) -> Source:
+    """What --prompt and --tune give: a file, standard input ("-"), or ABC itself. Raises UserError, or OSError."""
+    named = prompt != "-" and "\n" not in prompt and "\0" not in prompt and len(prompt) < LONGEST_NAME
+    path = Path(prompt) if named and Path(prompt).is_file() else None
+    if named and path is None and FILE_NAME.search(prompt):
+        raise FileError(f"{prompt}: there is no such file")
+    if path is not None and MIDI_NAME.search(prompt):
+        if tune is not None:
+            raise UserError(f"{prompt}: --tune chooses from a tunebook of ABC")
+        return _read_performance(path)
+    return _read_tune(_text_of(prompt, path), tune, path)
+
+
+def _read_performance(path: Path) -> Source:
+    from rwkv_music_tokenizers.midi_reader import read_midi
+
+    with path.open("rb") as file:
+        content = file.read(MIDI_LIMIT + 1)
+    if len(content) > MIDI_LIMIT:
+        raise FileError(f"{path}: more than {MIDI_LIMIT >> 20} MiB of MIDI")
+    try:
+        played = read_midi(content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not played.count:
+        raise UserError(f"{path}: no note sounds in it")
+    return Source(performance=played, path=path, remarks=tuple(f"{path}: {repair}" for repair in played.repairs))
+
+
+def _text_of(prompt: str, path: Path | None) -> str:
+    if prompt == "-" or path is not None:
+        return read_text(path)
+    if not ABC_SIGN.search(prompt):
+        raise UserError(f"--prompt {prompt[:60]!r} is neither a file nor ABC (a field such as K:D, or a bar line)")
+    # A shell makes it hard to type the end of a line.
+    return prompt if "\n" in prompt else prompt.replace("\\n", "\n")
+
+
+def _read_tune(text: str, tune: int | None, path: Path | None) -> Source:
+    name = str(path or "the prompt")
+    refuse_foreign(text, name)
+    picked, remark = pick_tune(without_controls(text), tune, name)
+    if not ABC_SIGN.search(picked):
+        raise UserError(f"{name} holds no ABC: neither a field such as K:D nor a bar line")
+    return Source(picked, path=path, remarks=(remark,) if remark else ())
+
+
+def language_of_model(name: str) -> str:
+    """The code that a model speaks, by its config or by its size. Raises like `Engine.open`, and UserError for none."""
+    from rwkv_music.manuscripts.choose import check_size
+
+    files = find_model(name)
+    if files.config is not None:
+        return files.config.tokenizer
+    from rwkv_music.checkpoint.load import load_weights
+    from rwkv_music.model.versions import read_spec, shapes_of
+
+    return check_size("", read_spec(shapes_of(load_weights(files.weights))).vocabulary)
+
+
+def open_source(source: Source, language: str, wishes: Wishes) -> Manuscript:
+    """The manuscript that goes on from a source, or begins a piece where there is none. Raises UserError."""
+    if language == "abc":
+        return _open_abc(source, wishes)
+    played = None if source is NOTHING else sounding(source)
+    if language == "notes":
+        from rwkv_music.manuscripts.open_notes import open_notes
+
+        return open_notes(played, wishes)
+    from rwkv_music.manuscripts.open_words import open_words
+
+    return open_words(language, played, wishes)
+
+
+def open_again(language: str, prompt: str) -> Manuscript:
+    """The manuscript whose `prompt` this was. Raises UserError for what is none."""
+    if language == "abc":
+        return _open_abc(Source(without_controls(prompt)), NO_WISHES)
+    from rwkv_music.manuscripts.choose import manuscript_of
+
+    plain = {"prompt": prompt, "title": ""}
+    if language != "notes":
+        from rwkv_music.manuscripts.open_words import separators
+
+        plain |= dict(zip(("begin", "end"), separators(language), strict=True))
+    try:
+        return manuscript_of(language, plain)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the prompt that was remembered cannot be used: {str(error)[:200]}") from None
+
+
+def _open_abc(source: Source, wishes: Wishes) -> Manuscript:
+    from rwkv_music.manuscripts.abc import AbcManuscript
+    from rwkv_music.opening import open_tune
+
+    if wishes.instruments:
+        raise UserError("a model of tunes writes one melody: leave --instruments out, or choose a model of MIDI (-m)")
+    header = wishes.header
+    if source is NOTHING:
+        key, kind = header.key or DEFAULT_KEY, header.rhythm or "tune"
+        title = header.title or kind.capitalize() + (f" in {key}" if key.lower() != "none" else "")
+        return AbcManuscript(open_tune("", replace(header, title=title)))
+    text = written(source)
+    if wishes.prompt_bars is not None:
+        text = first_bars(text, wishes.prompt_bars)
+    return AbcManuscript(open_tune(text, header))
+
+
+def first_bars(text: str, bars: int) -> str:
+    """The beginning of a tune in ABC: so many bars, as musicians count them."""
+    count = BarCount()
+    for piece in PIECES.finditer(text):
+        count.follow(piece[0])
+        if count.bars >= bars:
+            return text[: piece.end()]
+    return text
+
+
+def sounding(source: Source) -> Performance:
+    """What a source sounds like. Raises NotationError for ABC that cannot be played."""
+    return Tune(source.text).performance if source.text is not None else _performed(source)
+
+
+def written(source: Source) -> str:
+    """A source as ABC. Raises NotationError for a performance that cannot be written."""
+    return source.text if source.text is not None else Played(_performed(source)).abc
+
+
+def _performed(source: Source) -> Performance:
+    assert source.performance is not None, "a source holds ABC or a performance"
+    return source.performance
