@@ -154,7 +154,7 @@ class Sampler:
         options = self.options
         if options.recipe is not None:
             self._prepare(options.recipe, logits.size)
-        uniform = self._uniform()
+        uniform = self.uniform()
         token = self._draw(
             logits, self.counts, self._biased, self._biases, self._settings, options.top_k, options.top_p_first, uniform
         )
@@ -169,7 +169,8 @@ class Sampler:
         if recipe.end_every:
             self._biases[0] = (self.step - recipe.end_from) / recipe.end_every
 
-    def _uniform(self) -> float:
+    def uniform(self) -> float:
+        """The generator's next number, from 0 to below 1: one token's."""
         self.draws += 1
         return (self._generator.random_raw() >> 11) * 2.0**-53
 

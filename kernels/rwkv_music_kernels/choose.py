@@ -8,6 +8,7 @@ import torch
 
 from rwkv_music_kernels.contract import KernelError, Kernels
 from rwkv_music_kernels.reference import ReferenceKernels
+from rwkv_music_kernels.slots import PlainSlots
 
 # Fastest first; `fla` only where it is asked for.
 NAMES = ("triton", "cpu", "torch", "reference", "fla")
@@ -58,6 +59,15 @@ def choose_kernels(device: str | torch.device, name: str | None = None) -> Kerne
         if backend.home == torch.device(device).type:
             _log.warning("the fast %s kernels are left out: %s", backend.name, backend.reason)
     raise AssertionError("the reference is always usable")
+
+
+def pooled_kernels(kernels: Kernels) -> type[PlainSlots]:
+    """What goes with a backend where the rows of a step have their states in a pool."""
+    if kernels.name != "triton":
+        return PlainSlots
+    from rwkv_music_kernels.triton.decode import TritonSlots
+
+    return TritonSlots
 
 
 def _triton_backend(kind: str) -> Backend:

@@ -28,6 +28,8 @@ class PlainSlots(PlainElementwise):
     """
 
     name = "slots"
+    # Whether a CUDA graph may hold all of it.
+    recordable = False
 
     def __init__(self, slots: Tensor):
         self.slots = slots

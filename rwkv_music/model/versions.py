@@ -44,6 +44,9 @@ class Model(Protocol):
     @property
     def weights(self) -> Mapping[str, Tensor]: ...
 
+    @property
+    def kernels(self) -> Kernels: ...
+
     def forward(
         self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[Tensor, State]:

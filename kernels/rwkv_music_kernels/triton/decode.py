@@ -29,9 +29,10 @@ FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class TritonSlots(TritonElementwise, PlainSlots):
-    """`PlainSlots` in Triton. It looks at no value from the host, so that a CUDA graph may hold all of it."""
+    """`PlainSlots` in Triton; it looks at no value from the host."""
 
     name = "triton slots"
+    recordable = True
 
     def wkv4(
         self, k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor, cu_seqlens: Tensor | None = None
