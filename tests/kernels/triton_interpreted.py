@@ -8,7 +8,9 @@ from torch import Tensor, float64
 
 from rwkv_music_kernels.contract import LEAST_LOG_DECAY
 from rwkv_music_kernels.reference import ReferenceKernels
-from rwkv_music_kernels.triton.kernels import TritonKernels
+from rwkv_music_kernels.triton import wkv7_chunk
+from rwkv_music_kernels.triton.chunks import chunks
+from rwkv_music_kernels.triton.kernels import CHUNKED_FROM, TritonKernels
 
 assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_triton_wkv.py, which sets TRITON_INTERPRET"
 
@@ -61,6 +63,7 @@ def four(pieces: int, tokens: int, heads: int, states: int) -> list[Tensor]:
 
 
 MAKERS = {"wkv4": four, "wkv6": six, "wkv7": seven}
+CHUNKED = ["wkv7"]
 
 
 def everything(kernels, name: str, tensors: list[Tensor], cu_seqlens: Tensor | None) -> list[Tensor]:
@@ -74,15 +77,25 @@ def everything(kernels, name: str, tensors: list[Tensor], cu_seqlens: Tensor | N
     return [x.detach() for x in results] + list(torch.autograd.grad(loss, leaves))
 
 
-def check(name: str, tensors: list[Tensor], cu_seqlens: Tensor | None = None) -> None:
+class Chunked:
+    """The kernels that count in chunks, however few the tokens."""
+
+    def wkv7(self, r, w, k, v, a, b, state, cu_seqlens=None):
+        where = chunks(r.shape[0], r.shape[1], cu_seqlens, r.device, wkv7_chunk.LENGTH)
+        return wkv7_chunk.run([r, w, k, v, a, b], state, where)
+
+
+def check(name: str, tensors: list[Tensor], cu_seqlens: Tensor | None = None, kernels=None) -> None:
     single = [x.float() for x in tensors]
-    expected = everything(ReferenceKernels(), name, [x.double() for x in single], cu_seqlens)
-    for place, (found, truth) in enumerate(
-        zip(everything(TritonKernels(), name, single, cu_seqlens), expected, strict=True)
-    ):
+    # Sums over tokens of numbers that grow and cancel; float32 rounds each to 6e-8.
+    check_within(1e-5, kernels or TritonKernels(), name, single, cu_seqlens)
+
+
+def check_within(most: float, kernels, name: str, tensors: list[Tensor], cu_seqlens: Tensor | None = None) -> None:
+    expected = everything(ReferenceKernels(), name, [x.double() for x in tensors], cu_seqlens)
+    for place, (found, truth) in enumerate(zip(everything(kernels, name, tensors, cu_seqlens), expected, strict=True)):
         error = (found.double() - truth).square().mean().sqrt()
-        # Sums over tokens of numbers that grow and cancel; float32 rounds each to 6e-8.
-        assert error <= 1e-5 * truth.square().mean().sqrt() + 1e-12, (name, place, error)
+        assert error <= most * truth.square().mean().sqrt() + 1e-12, (name, place, error)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -105,3 +118,54 @@ def test_nothing_to_learn_keeps_nothing_and_finds_the_same(name):
     learning = getattr(TritonKernels(), name)(*(x.clone().requires_grad_() for x in tensors))
     for found, truth in zip(getattr(TritonKernels(), name)(*tensors), learning, strict=True):
         assert torch.equal(found, truth.detach())
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize("tokens", [1, 17, 32, 33, 63, 64, 65])
+def test_chunks_are_the_reference_forward_and_backward(name, tokens):
+    torch.manual_seed(tokens)
+    check(name, MAKERS[name](1, tokens, 1, 1), kernels=Chunked())
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_pieces_and_heads_in_chunks_do_not_touch(name):
+    torch.manual_seed(2)
+    check(name, MAKERS[name](2, 3, 2, 2), kernels=Chunked())
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_packed_documents_in_chunks_know_nothing_of_each_other(name):
+    torch.manual_seed(7)
+    check(name, MAKERS[name](1, 36, 1, 4), torch.tensor([0, 0, 1, 34, 36]), Chunked())
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize("dtype, most", [(torch.bfloat16, 5e-3), (torch.float16, 1e-3)])
+def test_half_types_in_chunks_cost_one_rounding(name, dtype, most):
+    torch.manual_seed(4)
+    *given, state = MAKERS[name](1, 33, 1, 1)
+    check_within(most, Chunked(), name, [*(x.to(dtype) for x in given), state.float()])
+
+
+@pytest.mark.parametrize("decay", [LEAST_LOG_DECAY, 0.0])
+def test_decays_at_their_bounds_stay_exact_in_chunks(decay):
+    torch.manual_seed(5)
+    tensors = seven(1, 33, 1, 1)
+    tensors[1] = torch.full_like(tensors[1], decay)
+    check("wkv7", tensors, kernels=Chunked())
+
+
+def test_a_key_that_comes_again_and_again_costs_no_digits():
+    torch.manual_seed(6)
+    r, w, k, v, a, b, state = seven(1, 33, 1, 1)
+    same = a[:, :1].expand_as(a)
+    check("wkv7", [r, 1e-3 * w, k, v, same, -0.99 * same, state], kernels=Chunked())
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_long_sequences_are_counted_in_chunks(name):
+    torch.manual_seed(8)
+    for tokens, chunked in ((CHUNKED_FROM, True), (CHUNKED_FROM - 1, False)):
+        tensors = [x.float() for x in MAKERS[name](1, tokens, 1, 1)]
+        y, _ = getattr(TritonKernels(), name)(*tensors)
+        assert torch.equal(y, getattr(Chunked(), name)(*tensors)[0]) is chunked
