@@ -8,6 +8,7 @@ from typing import Any
 from rwkv_music.manuscripts.spoken import Freed, Spoken, name_of
 from rwkv_music.works import Played
 from rwkv_music_tokenizers.grammar import Grammar, Limits
+from rwkv_music_tokenizers.note_grammar import NoteGrammar
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.note_vocabulary import (
     BAR,
@@ -72,11 +73,7 @@ class NotesManuscript(Spoken):
 
     def grammar(self, free: bool, limits: Limits) -> Grammar:
         """See `Manuscript.grammar`."""
-        from rwkv_music_tokenizers.note_grammar import NoteGrammar
-
-        grammar = NoteGrammar(limits)
-        for token in self.ids:
-            grammar.follow(token)
+        grammar = NoteGrammar(self.ids, limits)
         return Freed(grammar, TOKENIZER.vocabulary_size, EOS, NO_MUSIC) if free else grammar
 
     def shown(self, token: int) -> str:
@@ -89,7 +86,10 @@ class NotesManuscript(Spoken):
 
     def bars(self, made: Sequence[int], ended: bool) -> Fraction:
         """See `Manuscript.bars`."""
-        return Fraction(sum(token == BAR for token in made))
+        grammar = NoteGrammar(self.ids)
+        for token in made:
+            grammar.follow(token)
+        return grammar.bars
 
     def marks(self) -> list[int]:
         """See `Manuscript.marks`; the header belongs to the first bar."""
