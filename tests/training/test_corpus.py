@@ -8,7 +8,7 @@ import zstandard
 
 from rwkv_music_training.config import ConfigError, TrainingConfig, config_from_json, read_config
 from rwkv_music_training.corpus import BEGIN, END, CorpusError, document, read_tunes
-from rwkv_music_training.train_abc_folk import main
+from rwkv_music_training.train import main
 
 ROW = {"id": "a", "source": "book", "tier": "A", "abc": "X:1\nT:Title\nM:6/8\nK:D\nABc|\n"}
 
@@ -52,7 +52,7 @@ def test_bad_files_are_refused(tmp_path):
 
 
 def test_the_command_says_in_one_line_what_is_missing(tmp_path, capsys):
-    assert main(["--data", str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "1"]) == 1
+    assert main(["abc-folk", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "1"]) == 1
     told = capsys.readouterr().err
     assert told.startswith(f"error: {tmp_path}") and told.count("\n") == 1
 
@@ -82,6 +82,9 @@ def test_a_config_comes_back():
         ('{"tokens_per_batch": 100}', "at least max_length"),
         ('{"precision": "half"}', "bfloat16 or float32"),
         ('{"steps": 0}', "steps must be at least 1"),
+        ('{"tokenizer": "words"}', "tokenizer must be one of abc, notes"),
+        ('{"clock": "sun"}', "clock must be auto, grid or perf"),
+        ('{"source_power": 2}', "source_power must lie in 0..1"),
     ],
 )
 def test_a_bad_config_is_refused(text, reason):

@@ -6,6 +6,7 @@ import torch
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.learner import Learner, dropout
+from rwkv_music_training.lessons import AbcLesson
 from rwkv_music_training.trainer import MOST_SKIPPED_IN_A_ROW, Trainer, TrainingError
 
 
@@ -74,7 +75,8 @@ def test_a_step_that_is_not_finite_changes_nothing(batches, tiny):
 
 
 def test_skipped_steps_are_counted_and_too_many_end_the_run(tunes, tiny, batches, tmp_path):
-    trainer = Trainer(tiny.but(steps=1000, evaluate_every=1000), batches, tunes[:3], tmp_path, choose_kernels("cpu"))
+    config = tiny.but(steps=1000, evaluate_every=1000)
+    trainer = Trainer(config, AbcLesson(batches, tunes[:3]), tmp_path, choose_kernels("cpu"))
     with torch.no_grad():
         trainer.learner.parameters["ln_out.bias"][0] = torch.nan
     with pytest.raises(TrainingError, match="lower learning_rate"):

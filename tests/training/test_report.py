@@ -12,6 +12,7 @@ from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.curve import CurveError, read_curve
 from rwkv_music_training.evaluate import evaluate
+from rwkv_music_training.lessons import AbcLesson
 from rwkv_music_training.measure import body, in_all_keys
 from rwkv_music_training.report_abc_folk import main
 from rwkv_music_training.sources import SOURCES, credits_list, sources_table
@@ -36,7 +37,7 @@ def shelf(tmp_path_factory, tunes) -> Path:
 def run(tmp_path, tunes, tiny) -> Path:
     """The folder of a finished run of six steps."""
     batches = TuneBatches(tunes, tiny, lambda text, semitones: text, lambda text: [0])
-    Trainer(tiny, batches, tunes[:3], tmp_path / "run", choose_kernels("cpu")).run()
+    Trainer(tiny, AbcLesson(batches, tunes[:3]), tmp_path / "run", choose_kernels("cpu")).run()
     return tmp_path / "run"
 
 

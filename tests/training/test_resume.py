@@ -25,7 +25,8 @@ from rwkv_music_training.checkpoints import (
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.corpus import Tune
 from rwkv_music_training.curve import read_curve
-from rwkv_music_training.train_abc_folk import main, newest
+from rwkv_music_training.lessons import AbcLesson
+from rwkv_music_training.train import main, newest
 from rwkv_music_training.trainer import Trainer
 
 
@@ -43,7 +44,7 @@ class Interrupted(TuneBatches):
 def trainer(folder: Path, tunes: Sequence[Tune], config: TrainingConfig, interrupted_at: int = -1) -> Trainer:
     batches = Interrupted(tunes, config, lambda text, semitones: text, lambda text: [0])
     batches.at_step = interrupted_at
-    return Trainer(config, batches, tunes[:3], folder, choose_kernels("cpu"))
+    return Trainer(config, AbcLesson(batches, tunes[:3]), folder, choose_kernels("cpu"))
 
 
 @pytest.fixture
@@ -158,5 +159,5 @@ def test_a_damaged_checkpoint_is_refused(finished, tunes, tiny, damage):
 
 
 def test_nothing_to_resume_is_one_line(tmp_path, capsys):
-    assert main(["--data", str(tmp_path), "--out", str(tmp_path), "--resume"]) == 1
+    assert main(["abc-folk", "--data", str(tmp_path), "--out", str(tmp_path), "--resume"]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path}: no checkpoint to resume from\n"

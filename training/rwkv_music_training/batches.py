@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -65,6 +66,33 @@ def even_pieces(documents: Sequence[np.ndarray], count: int) -> list[Sequence[np
     return [piece for piece in pieces if piece]
 
 
+def mixed_by_length(lengths: np.ndarray, count: int, jitter: float, random: np.random.Generator) -> list[np.ndarray]:
+    """Indices of documents in `count` groups of like length and about as many tokens, in a random order, none empty."""
+    spread = 1 + jitter * (2 * random.random(len(lengths)) - 1)
+    order = np.lexsort((random.random(len(lengths)), lengths * spread))
+    # The middle of each document, on the line of all tokens, says which of the equal stretches it falls into.
+    middles = np.cumsum(lengths[order]) - lengths[order] / 2
+    stretch = (middles * count / lengths.sum()).astype(int)
+    bounds = np.searchsorted(stretch, np.arange(count + 1))
+    groups = [order[first:last] for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+    filled = [group for group in groups if len(group)]
+    while len(filled) < count:
+        largest = max(range(len(filled)), key=lambda place: len(filled[place]))
+        halves = np.array_split(filled.pop(largest), 2)
+        filled.extend(halves)
+    return [filled[place] for place in random.permutation(len(filled))]
+
+
+class Batches(Protocol):
+    """The batches of a run, a pure function of the global step; `per_epoch` of them go once through the music."""
+
+    per_epoch: int
+
+    def at(self, step: int) -> list[Batch]:
+        """The batch of a step, counted from 0, in pieces of about the same work."""
+        ...
+
+
 class TuneBatches:
     """The batches of a run. Each epoch holds every tune once, in the same number of batches.
 
@@ -101,18 +129,8 @@ class TuneBatches:
         """Groups of tune indices in order, and two uniform draws for each tune: (tunes, 2)."""
         random = np.random.default_rng([self._config.seed, epoch])
         draws = random.random((len(self._tunes), 2))
-        spread = 1 + self._config.length_jitter * (2 * random.random(len(self._tunes)) - 1)
-        order = np.lexsort((random.random(len(self._tunes)), self._lengths * spread))
-        # The middle of each tune, on the line of all tokens, says which of the equal stretches it falls into.
-        middles = np.cumsum(self._lengths[order]) - self._lengths[order] / 2
-        stretch = (middles * self.per_epoch / self._lengths.sum()).astype(int)
-        groups = [order[stretch == place] for place in range(self.per_epoch)]
-        filled = [group for group in groups if len(group)]
-        while len(filled) < self.per_epoch:
-            largest = max(range(len(filled)), key=lambda place: len(filled[place]))
-            halves = np.array_split(filled.pop(largest), 2)
-            filled.extend(halves)
-        return [filled[place] for place in random.permutation(len(filled))], draws
+        groups = mixed_by_length(self._lengths, self.per_epoch, self._config.length_jitter, random)
+        return groups, draws
 
     def _document(self, index: int, draws: np.ndarray) -> np.ndarray:
         """The ids of one tune in the key that its two draws choose: whether to transpose, and where to."""

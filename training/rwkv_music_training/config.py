@@ -3,6 +3,10 @@
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
+
+# Ids of the vocabulary of each tokenizer.
+VOCABULARIES = {"abc": 128, "notes": 896}
 
 
 class ConfigError(ValueError):
@@ -16,6 +20,9 @@ class TrainingConfig:
     # Name of the model; it becomes the name in the exported config.json.
     name: str = "abc-folk"
 
+    # What a document is: "abc" (the characters of a tune) or "notes" (a MIDI file).
+    tokenizer: str = "abc"
+
     # Blocks of the model.
     layers: int = 6
     # Channels of the residual stream; a multiple of head_size.
@@ -25,15 +32,21 @@ class TrainingConfig:
     # Channels inside the channel mixing; 0 means four times the width.
     ffn: int = 0
 
-    # Files of training and validation tunes, inside the data folder.
+    # Where the pieces for training and validation stand: files of tunes in the data folder, or splits of its index.csv.
     train_file: str = "train.jsonl.zst"
     valid_file: str = "valid.jsonl.zst"
     # Licence tiers that are read (A: public domain, CC0, CC-BY, MIT).
     tiers: tuple[str, ...] = ("A",)
-    # Tokens of one batch, on average; a batch is whole tunes of like length.
+    # Tokens of one batch, on average; a batch is whole documents of like length.
     tokens_per_batch: int = 4096
-    # Longer tunes are cut here (and then have no end token).
+    # Longer tunes are cut here (and then have no end token); of longer MIDI files several windows are read.
     max_length: int = 2048
+    # How much is read of each source of MIDI files: its tokens to this power. 1 takes them as they come, 0 evenly.
+    source_power: float = 1.0
+    # The clock of MIDI files: "auto", "grid" (bars) or "perf" (hundredths of a second).
+    clock: Literal["auto", "grid", "perf"] = "auto"
+    # Tokens of validation windows at every reading; ABC tunes are all read.
+    valid_tokens: int = 60_000
     # Share of the tunes of an epoch that keep their own key; the others are transposed.
     untransposed: float = 0.4
     # Spread of the random factor on lengths when tunes are sorted into batches: more mixes more and pads more.
@@ -78,19 +91,39 @@ class TrainingConfig:
     sample_prompts: tuple[str, ...] = ("", "R:jig\nM:6/8\nL:1/8\nK:D\n")
 
     def __post_init__(self) -> None:
-        for name in ("layers", "width", "head_size", "pieces", "threads", "evaluate_every", "max_length"):
+        for name in (
+            "layers",
+            "width",
+            "head_size",
+            "pieces",
+            "threads",
+            "evaluate_every",
+            "max_length",
+            "valid_tokens",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.width % self.head_size:
             raise ConfigError(f"width must be a multiple of head_size ({self.head_size}), not {self.width}")
         if self.tokens_per_batch < self.max_length:
             raise ConfigError(f"tokens_per_batch must be at least max_length ({self.max_length})")
+        if self.tokenizer not in VOCABULARIES:
+            raise ConfigError(f"tokenizer must be one of {', '.join(VOCABULARIES)}, not {self.tokenizer!r}")
+        if self.clock not in ("auto", "grid", "perf"):
+            raise ConfigError(f"clock must be auto, grid or perf, not {self.clock!r}")
+        if not 0 <= self.source_power <= 1:
+            raise ConfigError(f"source_power must lie in 0..1, not {self.source_power}")
         if self.precision not in ("bfloat16", "float32"):
             raise ConfigError(f"precision must be bfloat16 or float32, not {self.precision!r}")
         if not 0 <= self.untransposed <= 1 or not 0 <= self.dropout < 1 or not 0 <= self.average < 1:
             raise ConfigError("untransposed must lie in 0..1, dropout and average in 0..1 below 1")
         if self.minutes <= 0 and self.steps < 1:
             raise ConfigError("steps must be at least 1 when minutes is 0")
+
+    @property
+    def vocabulary(self) -> int:
+        """Ids that the model knows."""
+        return VOCABULARIES[self.tokenizer]
 
     @property
     def ffn_width(self) -> int:

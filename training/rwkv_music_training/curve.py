@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rwkv_music_training.checkpoints import Progress
-from rwkv_music_training.evaluate import Bits
+from rwkv_music_training.readings import Reading, headline
 
-COLUMNS = ("step", "epoch", "tokens", "seconds", "rate", "train", "valid", "valid body")
+COLUMNS = ("step", "epoch", "tokens", "seconds", "rate", "train", "valid")
 
 
 class CurveError(ValueError):
@@ -15,7 +15,7 @@ class CurveError(ValueError):
 
 
 class Curve:
-    """Rows of step, epoch, tokens, seconds, rate, training and validation bits a character, the latter by source too."""
+    """Rows of step, epoch, tokens, seconds, rate, training and validation bits, the latter by source too."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -27,7 +27,7 @@ class Curve:
             kept = [row for row in rows if int(row["step"]) <= step]
             self._write(kept)
 
-    def add(self, progress: Progress, epoch: float, rate: float, train: float, valid: Mapping[str, Bits]) -> None:
+    def add(self, progress: Progress, epoch: float, rate: float, train: float, valid: Mapping[str, Reading]) -> None:
         """Append one reading; `train` is the mean training loss in bits since the last one."""
         row: dict[str, str] = {
             "step": str(progress.step),
@@ -36,10 +36,9 @@ class Curve:
             "seconds": f"{progress.seconds:.1f}",
             "rate": f"{rate:.3e}",
             "train": f"{train:.4f}",
-            "valid": f"{valid['all'].per_character:.4f}",
-            "valid body": f"{valid['all'].per_body_character:.4f}",
         }
-        row |= {f"valid {source}": f"{bits.per_character:.4f}" for source, bits in valid.items() if source != "all"}
+        row |= {cost.column: f"{cost.bits:.4f}" for cost in valid["all"].costs}
+        row |= {f"valid {source}": f"{headline(one):.4f}" for source, one in valid.items() if source != "all"}
         self._write([*(read_curve(self.path) if self.path.is_file() else []), row])
 
     def _write(self, rows: list[dict[str, str]]) -> None:

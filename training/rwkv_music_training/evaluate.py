@@ -11,6 +11,7 @@ from rwkv_music.model.state import State
 from rwkv_music.model.versions import Model
 from rwkv_music_training.batches import by_length, pad
 from rwkv_music_training.corpus import Tune, document
+from rwkv_music_training.readings import Cost
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Bits:
     def per_body_character(self) -> float:
         """The same as `per_character` for the music after the K: line."""
         return (self.body + self.end) / (self.body_characters + self.tunes)
+
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        """Bits a character: of everything, and of the music."""
+        return (
+            Cost("valid", "valid_bits_per_character", self.per_character),
+            Cost("valid body", "valid_body_bits_per_character", self.per_body_character),
+        )
 
     def __add__(self, other: "Bits") -> "Bits":
         return Bits(

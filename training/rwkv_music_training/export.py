@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from rwkv_music.model.versions import Model
 from rwkv_music_training.checkpoints import Progress
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.evaluate import Bits
+from rwkv_music_training.readings import Reading, told
 
 SIZE_LIMIT = 16 * 1024 * 1024
 
@@ -23,7 +23,7 @@ class ExportError(ValueError):
 
 
 def export_model(
-    folder: Path, model: Model, config: TrainingConfig, progress: Progress, bits: Mapping[str, Bits]
+    folder: Path, model: Model, config: TrainingConfig, progress: Progress, bits: Mapping[str, Reading]
 ) -> None:
     """Write model.safetensors (bf16, official names) and config.json into a new folder. Raises ExportError."""
     weights = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.weights.items()}
@@ -51,13 +51,13 @@ def machine(threads: int) -> str:
 
 
 def model_config(
-    model: Model, config: TrainingConfig, progress: Progress, bits: Mapping[str, Bits]
+    model: Model, config: TrainingConfig, progress: Progress, bits: Mapping[str, Reading]
 ) -> dict[str, object]:
     """What config.json says."""
     return {
         "name": config.name,
         "version": 7,
-        "tokenizer": "abc",
+        "tokenizer": config.tokenizer,
         "dimensions": {name: value for name, value in asdict(model.spec).items() if name != "version"},
         "parameters": sum(tensor.numel() for tensor in model.weights.values()),
         "sampling": {"temperature": 0.9, "top_p": 0.95},
@@ -69,8 +69,5 @@ def model_config(
             "minutes": round(progress.seconds / 60, 1),
             "machine": machine(config.threads),
         },
-        "valid_bits_per_character": {source: round(reading.per_character, 4) for source, reading in bits.items()},
-        "valid_body_bits_per_character": {
-            source: round(reading.per_body_character, 4) for source, reading in bits.items()
-        },
+        **told(bits),
     }

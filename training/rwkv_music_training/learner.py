@@ -17,8 +17,6 @@ from rwkv_music_training.batches import Batch
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.optimizer import language_loss, make_optimizer, set_learning_rate
 
-VOCABULARY = 128
-
 
 def dropout(share: float, *seed: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """A function that zeroes `share` of a tensor and scales up the rest, from its own generator; None for share 0.
@@ -47,7 +45,9 @@ class Learner:
     def __init__(self, config: TrainingConfig, kernels: Kernels, weights: Mapping[str, torch.Tensor] | None = None):
         self.config = config
         if weights is None:
-            self.spec: Spec = new_spec(config.layers, config.width, VOCABULARY, config.head_size, config.ffn_width)
+            self.spec: Spec = new_spec(
+                config.layers, config.width, config.vocabulary, config.head_size, config.ffn_width
+            )
             first = initial_weights(self.spec, torch.Generator().manual_seed(config.seed))
         else:
             self.spec = read_spec(shapes_of(weights))

@@ -21,25 +21,25 @@ def draw(logits: torch.Tensor, temperature: float, top_p: float, generator: torc
 
 
 @torch.no_grad()
-def sample_tunes(
+def sample_ids(
     model: Model,
     count: int,
-    opening: str = "",
+    opening: Sequence[int],
+    end: int,
     *,
     temperature: float = 0.9,
     top_p: float = 0.95,
     seed: int = 1,
     max_length: int = 2048,
-) -> list[str]:
-    """`count` tunes that begin with `opening`, each up to its end token or `max_length` characters."""
+) -> list[list[int]]:
+    """`count` documents after the same opening ids, each up to `end` (left out) or `max_length` more ids."""
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.tensor([BEGIN, *encode(opening)]).expand(count, -1)
-    logits, state = model.forward(ids, State.zeros(model.spec, count))
+    logits, state = model.forward(torch.tensor(opening).expand(count, -1), State.zeros(model.spec, count))
     written: list[list[int]] = [[] for _ in range(count)]
     alive = list(range(count))
-    for _ in range(max_length - len(opening)):
+    for _ in range(max_length):
         drawn = draw(logits[:, -1], temperature, top_p, generator)
-        going = [row for row, token in enumerate(drawn.tolist()) if token != END]
+        going = [row for row, token in enumerate(drawn.tolist()) if token != end]
         for row in going:
             written[alive[row]].append(int(drawn[row]))
         if not going:
@@ -48,6 +48,13 @@ def sample_tunes(
             alive = [alive[row] for row in going]
             state, drawn = state.pick(going), drawn[going]
         logits, state = model.forward(drawn[:, None], state)
+    return written
+
+
+def sample_tunes(model: Model, count: int, opening: str = "", *, seed: int = 1, max_length: int = 2048) -> list[str]:
+    """`count` tunes that begin with `opening`, each up to its end token or `max_length` characters."""
+    ids = [BEGIN, *encode(opening)]
+    written = sample_ids(model, count, ids, END, seed=seed, max_length=max_length - len(opening))
     return [opening + decode(tokens) for tokens in written]
 
 

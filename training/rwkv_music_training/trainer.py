@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +13,14 @@ from pathlib import Path
 import torch
 
 from rwkv_music_kernels.contract import Kernels
-from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.checkpoints import Checkpoint, Progress, check_tensors, load_checkpoint, save_checkpoint
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.corpus import Tune
 from rwkv_music_training.curve import Curve
-from rwkv_music_training.evaluate import Bits, evaluate
 from rwkv_music_training.export import export_model
 from rwkv_music_training.learner import Learner
+from rwkv_music_training.lessons import Lesson
 from rwkv_music_training.optimizer import learning_rate
-from rwkv_music_training.samples import sample_tunes, tunebook
+from rwkv_music_training.readings import Reading, headline
 
 REPORT_SECONDS = 10.0
 MOST_SKIPPED_IN_A_ROW = 20
@@ -35,12 +33,9 @@ class TrainingError(RuntimeError):
 class Trainer:
     """One run in one folder: checkpoints/, best/ (a model folder), samples/, curve.csv, config.json."""
 
-    def __init__(
-        self, config: TrainingConfig, batches: TuneBatches, valid: Sequence[Tune], folder: Path, kernels: Kernels
-    ):
+    def __init__(self, config: TrainingConfig, lesson: Lesson, folder: Path, kernels: Kernels):
         self.config = config
-        self.batches = batches
-        self.valid = valid
+        self.lesson = lesson
         self.folder = folder
         self.progress = Progress()
         self.stopping = False
@@ -67,7 +62,7 @@ class Trainer:
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the validation tunes have not been read better for too long."""
+        """Whether the validation documents have not been read better for too long."""
         return 0 < self.config.patience <= self.progress.readings_since_best
 
     def run(self) -> Progress:
@@ -99,15 +94,15 @@ class Trainer:
         checkpoint = Checkpoint(self.config, self.progress, self.learner.tensors())
         return save_checkpoint(self.folder / "checkpoints", checkpoint)
 
-    def read(self) -> dict[str, Bits]:
-        """Read the validation tunes, write a row of the curve and the samples, keep the model if it is the best."""
+    def read(self) -> Mapping[str, Reading]:
+        """Read the validation documents, write a row of the curve and the samples, keep the model if it is the best."""
         with self.learner.precision():
-            bits = evaluate(self.learner.best_guess, self.valid)
+            bits = self.lesson.read(self.learner.best_guess)
         train = sum(self._losses) / max(1, len(self._losses))
         self._losses = []
         rate = self._rate()
-        self.curve.add(self.progress, self.progress.step / self.batches.per_epoch, rate, train, bits)
-        reading = bits["all"].per_character
+        self.curve.add(self.progress, self.progress.step / self.lesson.batches.per_epoch, rate, train, bits)
+        reading = headline(bits["all"])
         better = reading < self.progress.best
         if better:
             self.progress = replace(self.progress, best=reading, best_step=self.progress.step, readings_since_best=0)
@@ -116,14 +111,14 @@ class Trainer:
             self.progress = replace(self.progress, readings_since_best=self.progress.readings_since_best + 1)
         self._sample()
         note = "the best so far" if better else f"best {self.progress.best:.4f} at step {self.progress.best_step}"
-        say(f"read {len(self.valid)} tunes: {reading:.4f} bits/char, train {train:.4f} ({note})")
+        say(f"validation: {reading:.4f} bits/{self.lesson.unit}, train {train:.4f} ({note})")
         return bits
 
     def _rate(self) -> float:
         return learning_rate(self.progress.step, self.done, self.config)
 
     def _step(self) -> None:
-        pieces = self.batches.at(self.progress.step)
+        pieces = self.lesson.batches.at(self.progress.step)
         loss = self.learner.learn(pieces, self._rate(), self.progress.step)
         tokens = self.progress.tokens + sum(piece.tokens for piece in pieces)
         self.progress = replace(self.progress, step=self.progress.step + 1, tokens=tokens)
@@ -144,14 +139,14 @@ class Trainer:
         recent = self._losses[-50:]
         loss = sum(recent) / len(recent) if recent else math.nan
         left = self.progress.seconds * (1 - self.done) / max(self.done, 1e-9) / 60
-        epoch = self.progress.step / self.batches.per_epoch
+        epoch = self.progress.step / self.lesson.batches.per_epoch
         say(
-            f"step {self.progress.step}, epoch {epoch:.1f}: {loss:.3f} bits/char, {speed:,.0f} tokens/s, "
+            f"step {self.progress.step}, epoch {epoch:.1f}: {loss:.3f} bits/{self.lesson.unit}, {speed:,.0f} tokens/s, "
             f"rate {self._rate():.2e}, gradient {self.learner.gradient_norm:.2f}, {self.progress.skipped} skipped, "
             f"{left:.0f} min left"
         )
 
-    def _keep_best(self, bits: dict[str, Bits]) -> None:
+    def _keep_best(self, bits: Mapping[str, Reading]) -> None:
         aside = self.folder / ".best.part"
         shutil.rmtree(aside, ignore_errors=True)
         export_model(aside, self.learner.best_guess, self.config, self.progress, bits)
@@ -161,12 +156,9 @@ class Trainer:
     def _sample(self) -> None:
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
-        tunes = []
-        for opening in self.config.sample_prompts:
-            with self.learner.precision():
-                tunes += sample_tunes(self.learner.best_guess, 2, opening, max_length=400)
-        titles = [f"Step {self.progress.step}, {number}" for number in range(1, len(tunes) + 1)]
-        (folder / f"step-{self.progress.step:07d}.abc").write_text(tunebook(tunes, titles), encoding="utf-8")
+        with self.learner.precision():
+            path = folder / f"step-{self.progress.step:07d}"
+            self.lesson.write_samples(self.learner.best_guess, path, f"Step {self.progress.step}")
 
     @contextmanager
     def _stop_on_signals(self) -> Iterator[None]:

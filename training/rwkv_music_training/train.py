@@ -1,4 +1,4 @@
-"""Train the embedded model: `python -m rwkv_music_training.train_abc_folk --data ../shared/data/abc --out runs/abc-folk`."""
+"""Train a model by a recipe: `python -m rwkv_music_training.train abc-folk --data ../shared/data/abc --out runs/abc-folk`."""
 
 import argparse
 import sys
@@ -7,21 +7,21 @@ from importlib import resources
 from pathlib import Path
 
 from rwkv_music_kernels.choose import choose_kernels
-from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
-from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.checkpoints import ResumeError, list_checkpoints, load_checkpoint
 from rwkv_music_training.config import ConfigError, TrainingConfig, config_from_json, read_config
-from rwkv_music_training.corpus import CorpusError, read_tunes
+from rwkv_music_training.corpus import CorpusError
 from rwkv_music_training.curve import CurveError
+from rwkv_music_training.lessons import open_lesson
 from rwkv_music_training.trainer import Trainer, TrainingError, say
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of the command."""
-    parser = argparse.ArgumentParser(prog="python -m rwkv_music_training.train_abc_folk", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with train.jsonl.zst and valid.jsonl.zst")
+    parser = argparse.ArgumentParser(prog="python -m rwkv_music_training.train", description=__doc__)
+    parser.add_argument("recipe", help=f"a JSON config, or one of {', '.join(recipes())}")
+    parser.add_argument("--data", type=Path, required=True, help="folder of tunes; folder or .tar.zst of MIDI files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--recipe", type=Path, help="JSON config instead of the recipe of abc-folk")
+    parser.add_argument("--cache", type=Path, help="folder for the ids of MIDI files; by default cache in --out")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the recipe's steps or minutes")
     parser.add_argument("--steps", type=int, help="train for so many steps instead of the recipe's steps or minutes")
@@ -29,15 +29,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def recipe(options: argparse.Namespace) -> TrainingConfig:
+def recipes() -> list[str]:
+    """Names of the recipes of this package."""
+    folder = resources.files("rwkv_music_training") / "recipes"
+    return sorted(path.name.removesuffix(".json").replace("_", "-") for path in folder.iterdir())
+
+
+def read_recipe(name: str) -> TrainingConfig:
+    """A recipe of this package, or one in a file. Raises ConfigError."""
+    if name not in recipes():
+        return read_config(Path(name))
+    file = f"{name.replace('-', '_')}.json"
+    told = resources.files("rwkv_music_training") / "recipes" / file
+    return config_from_json(told.read_text(encoding="utf-8"), file)
+
+
+def chosen_config(options: argparse.Namespace) -> TrainingConfig:
     """The config of the run: the recipe (or, on resuming, the checkpoint's) with the changes asked for."""
-    if options.resume:
-        config = load_checkpoint(newest(options.out)).config
-    elif options.recipe:
-        config = read_config(options.recipe)
-    else:
-        told = resources.files("rwkv_music_training") / "recipes" / "abc_folk.json"
-        config = config_from_json(told.read_text(encoding="utf-8"), "abc_folk.json")
+    config = load_checkpoint(newest(options.out)).config if options.resume else read_recipe(options.recipe)
     changes: dict[str, object] = {}
     if options.steps is not None:
         changes |= {"steps": options.steps, "minutes": 0.0}
@@ -58,19 +67,17 @@ def newest(out: Path) -> Path:
 
 def train(options: argparse.Namespace) -> None:
     """Train, or go on training, until the end or a signal."""
-    config = recipe(options)
+    config = chosen_config(options)
     if not options.resume and list_checkpoints(options.out / "checkpoints"):
         raise ResumeError(f"{options.out} already holds a run: add --resume, or choose another --out")
-    tunes = read_tunes(options.data / config.train_file, config.tiers)
-    valid = read_tunes(options.data / config.valid_file, config.tiers)
-    batches = TuneBatches(tunes, config, transpose_abc, singable_shifts)
-    trainer = Trainer(config, batches, valid, options.out, choose_kernels("cpu"))
-    say(f"{trainer.learner.size:,} parameters, {len(tunes):,} tunes, {batches.per_epoch} steps an epoch")
+    lesson = open_lesson(config, options.data, options.cache or options.out / "cache", say)
+    trainer = Trainer(config, lesson, options.out, choose_kernels("cpu"))
+    say(f"{trainer.learner.size:,} parameters, {lesson.batches.per_epoch:,} steps an epoch")
     if options.resume:
         trainer.resume(newest(options.out))
     progress = trainer.run()
     say(f"{'stopped' if trainer.stopping else 'done'} after {progress.step} steps, {progress.seconds / 60:.1f} minutes")
-    say(f"best reading {progress.best:.4f} bits/char at step {progress.best_step}: {options.out / 'best'}")
+    say(f"best reading {progress.best:.4f} bits/{lesson.unit} at step {progress.best_step}: {options.out / 'best'}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,132 @@
+"""Which windows of which MIDI documents, in which keys, make the batch of a step: a pure function of seed and step."""
+
+import numpy as np
+
+from rwkv_music_tokenizers.note_vocabulary import PAD, transposition
+from rwkv_music_training.batches import Batch, even_pieces, mixed_by_length, pad
+from rwkv_music_training.config import TrainingConfig
+from rwkv_music_training.excerpts import beginnings, excerpt, header_length
+from rwkv_music_training.note_corpus import NoteCorpus
+
+# Half of the octave down, the rest up.
+SHIFTS = tuple(shift for shift in range(-6, 6) if shift)
+# Columns of windows: the document, and from where to where in it.
+DOCUMENT, BEGIN, END = range(3)
+
+
+def tiles(places: np.ndarray, header: int, end: int, room: int, phase: float = 1.0) -> list[tuple[int, int]]:
+    """A document cut at its `places` into windows of at most `room` ids of music: where each begins and ends.
+
+    `header` is where the music begins, `end` where it ends. The first window has `phase` (0..1) of the room. A bar longer
+    than the room is a window of its own.
+    """
+    windows = []
+    begin = header
+    room_now = max(1, round(phase * room))
+    while begin < end:
+        following = end
+        if begin + room_now < end:
+            place = int(np.searchsorted(places, begin + room_now, side="right")) - 1
+            if places[place] <= begin:
+                place += 1
+            following = int(places[place]) if place < len(places) else end
+        windows.append((begin, following))
+        begin, room_now = following, room
+    return windows
+
+
+class Windows:
+    """The documents of a corpus cut into windows."""
+
+    def __init__(self, corpus: NoteCorpus, max_length: int):
+        self.corpus = corpus
+        self._max_length = max_length
+        self._headers = np.array([header_length(corpus.document(number)) for number in range(len(corpus))])
+        self._places = [beginnings(corpus.document(number)).astype(np.int32) for number in range(len(corpus))]
+
+    def of(self, number: int, phase: float = 1.0) -> np.ndarray:
+        """The windows of one document: (windows, 3) of DOCUMENT, BEGIN and END."""
+        header, end = int(self._headers[number]), int(self.corpus.lengths[number])
+        # Besides the header, an excerpt may say the part and the velocity of every part again.
+        room = max(1, self._max_length - 2 * header)
+        places = self._places[number]
+        return np.array([(number, *window) for window in tiles(places, header, end, room, phase)], dtype=np.int64)
+
+    def lengths(self, windows: np.ndarray) -> np.ndarray:
+        """The ids of windows, headers included, nearly: (windows,)."""
+        return np.minimum(windows[:, END] - windows[:, BEGIN] + self._headers[windows[:, DOCUMENT]], self._max_length)
+
+    def header(self, window: np.ndarray) -> int:
+        """The ids of the header of a window."""
+        return int(self._headers[window[DOCUMENT]])
+
+    def ids(self, window: np.ndarray) -> np.ndarray:
+        """A window as a document of its own, uint16."""
+        document, begin, end = (int(value) for value in window)
+        return excerpt(self.corpus.document(document), begin, end)[: self._max_length]
+
+
+def quotas(tokens: np.ndarray, power: float) -> np.ndarray:
+    """How many tokens of each source an epoch holds: as many in all as there are, shared by their power."""
+    shares = tokens.astype(float) ** power
+    return shares / shares.sum() * tokens.sum()
+
+
+class NoteBatches:
+    """The batches of a run. In an epoch of evenly read sources every window is seen once, cut anew in each epoch."""
+
+    def __init__(self, corpus: NoteCorpus, config: TrainingConfig):
+        self._windows = Windows(corpus, config.max_length)
+        self._config = config
+        tokens = np.bincount(corpus.source, corpus.lengths, len(corpus.sources))
+        self._quotas = quotas(tokens, config.source_power)
+        self.per_epoch = max(1, round(int(tokens.sum()) / config.tokens_per_batch))
+        self._epoch: tuple[int, np.ndarray, list[np.ndarray], np.ndarray] | None = None
+
+    def at(self, step: int) -> list[Batch]:
+        """The batch of a global step, counted from 0, in at most `config.pieces` pieces of about the same work."""
+        windows, draws = self.members(step)
+        documents = sorted((self._document(*both) for both in zip(windows, draws, strict=True)), key=len)
+        return [pad(piece) for piece in even_pieces(documents, self._config.pieces)]
+
+    def members(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The windows in the batch of a step, and the two draws that choose the key of each."""
+        epoch, place = divmod(step, self.per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, *self._plan(epoch))
+        _, windows, groups, draws = self._epoch
+        return windows[groups[place]], draws[groups[place]]
+
+    def _plan(self, epoch: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+        """Windows, groups of their indices in order, and two uniform draws for each."""
+        chosen = [self._of_source(source, quota, epoch) for source, quota in enumerate(self._quotas)]
+        windows = np.concatenate(chosen)
+        random = np.random.default_rng([self._config.seed, epoch])
+        draws = random.random((len(windows), 2))
+        lengths = self._windows.lengths(windows)
+        return windows, mixed_by_length(lengths, self.per_epoch, self._config.length_jitter, random), draws
+
+    def _of_source(self, source: int, quota: float, epoch: int) -> np.ndarray:
+        """Windows of one source, cut and shuffled anew in every round, until the quota of tokens is full."""
+        chosen: list[np.ndarray] = []
+        numbers = np.flatnonzero(self._windows.corpus.source == source)
+        held, turn = 0.0, 0
+        while held < quota:
+            random = np.random.default_rng([self._config.seed, epoch, source, turn])
+            phases = 1 - random.random(len(numbers))
+            cut = [self._windows.of(int(number), phase) for number, phase in zip(numbers, phases, strict=True)]
+            windows = random.permutation(np.concatenate(cut))
+            filled = held + np.cumsum(self._windows.lengths(windows))
+            wanted = int(np.searchsorted(filled, quota)) + 1
+            chosen.append(windows[:wanted])
+            held, turn = float(filled[-1]), turn + 1
+        return np.concatenate(chosen)
+
+    def _document(self, window: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """The ids of one window in the key that its two draws choose: whether to transpose, and where to."""
+        ids = self._windows.ids(window)
+        if draws[0] < self._config.untransposed:
+            return ids
+        moved = transposition(SHIFTS[int(draws[1] * len(SHIFTS))])[ids]
+        # A pitch that would leave the keyboard becomes the padding; then the key stays.
+        return ids if (moved == PAD).any() else moved
