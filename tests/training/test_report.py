@@ -14,7 +14,7 @@ from rwkv_music_training.curve import CurveError, read_curve
 from rwkv_music_training.evaluate import evaluate
 from rwkv_music_training.lessons import AbcLesson
 from rwkv_music_training.measure import body, in_all_keys
-from rwkv_music_training.report_abc_folk import main
+from rwkv_music_training.report import main
 from rwkv_music_training.sources import SOURCES, credits_list, sources_table
 from rwkv_music_training.trainer import Trainer
 

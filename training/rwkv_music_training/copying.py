@@ -1,4 +1,7 @@
-"""How much of a tune stands in other tunes already: the longest stretch of characters, found by hashing."""
+"""How much of a piece stands in other pieces already: the longest stretch of symbols, found by hashing.
+
+A symbol is a character of a tune, or the step from one note to the next.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,19 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
-# A stretch is found by its first so many characters, then extended; shorter ones only where no longer one is found.
+Symbols = NDArray[np.uint16]
+# A stretch is found by its first so many symbols, then extended; shorter ones only where no longer one is found.
 SEEDS = (48, 24, 12, 6, 3, 1)
 # Extension is tried in halving steps from here, so a stretch beyond twice this plus a seed is told as shorter.
 LARGEST_STEP = 4096
-# No text holds these: they keep a stretch from running over the end of a text.
+# No text holds these: they keep a stretch from running over the end of a text. Symbols are 2 .. MOST_SYMBOLS - 1.
 KNOWN_END, ASKED_END = 0, 1
+FIRST_SYMBOL, MOST_SYMBOLS = 2, 1 << 16
 
 
 @dataclass(frozen=True)
 class Copied:
     """The longest stretch of one text that stands in a known one."""
 
-    # Characters of the stretch, and of the whole text.
+    # Symbols of the stretch, and of the whole text.
     length: int
     whole: int
     # Where the stretch begins in the text, and the number of the known text that holds it (-1: nothing is shared).
@@ -33,34 +38,32 @@ class Copied:
 
 
 class _Hashed:
-    """Texts in a row, with hashes of any stretch in constant time.
+    """Rows of symbols behind each other, with hashes of any stretch in constant time.
 
-    The hash of characters c_0..c_{n-1} is the sum of random(c_i) * base^i modulo 2^64; base is odd, so it has an inverse.
+    The hash of symbols c_0..c_{n-1} is the sum of random(c_i) * base^i modulo 2^64; base is odd, so it has an inverse.
     """
 
-    def __init__(self, texts: Sequence[str], end: int):
-        joined = bytearray()
-        starts = []
-        for text in texts:
-            starts.append(len(joined))
-            joined += text.encode("ascii", "replace") + bytes([end])
-        self.size = len(joined)
+    def __init__(self, texts: Sequence[Symbols], end: int):
+        lengths = np.array([len(text) + 1 for text in texts], dtype=np.int64)
+        self.starts = np.cumsum(lengths) - lengths
+        self.size = int(lengths.sum())
         # Room for stretches that are asked for beyond the end; it equals nothing in the other row.
-        self.codes = np.frombuffer(bytes(joined) + bytes([end]) * (2 * LARGEST_STEP + max(SEEDS)), dtype=np.uint8)
-        self.starts = np.array(starts, dtype=np.int64)
+        self.codes = np.full(self.size + 2 * LARGEST_STEP + max(SEEDS), end, dtype=np.uint16)
+        for start, text in zip(self.starts, texts, strict=True):
+            self.codes[start : start + len(text)] = text
         random = np.random.default_rng(0)
-        values = random.integers(1, 2**63, 256, dtype=np.uint64)
+        values = random.integers(1, 2**63, MOST_SYMBOLS, dtype=np.uint64)
         base = int(random.integers(2**32, 2**63)) | 1
         powers = _powers(base, len(self.codes))
         self.inverse = _powers(pow(base, -1, 2**64), len(self.codes))
         self.sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values[self.codes] * powers, dtype=np.uint64)])
 
     def hashes(self, places: NDArray[np.int64], length: int) -> Words:
-        """Hashes of the stretches of `length` characters at `places`."""
+        """Hashes of the stretches of `length` symbols at `places`."""
         return (self.sums[places + length] - self.sums[places]) * self.inverse[places]
 
     def all_hashes(self, length: int) -> Words:
-        """Hashes of the stretches of `length` characters at every place."""
+        """Hashes of the stretches of `length` symbols at every place."""
         return (self.sums[length : length + self.size] - self.sums[: self.size]) * self.inverse[: self.size]
 
     def text_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -77,6 +80,15 @@ def _powers(base: int, count: int) -> Words:
 
 def longest_copies(asked: Sequence[str], known: Sequence[str]) -> list[Copied]:
     """For each asked text, the longest stretch of characters that some known text holds too. Texts are ASCII."""
+
+    def symbols(text: str) -> Symbols:
+        return np.frombuffer(text.encode("ascii", "replace"), dtype=np.uint8).astype(np.uint16)
+
+    return longest_shared([symbols(text) for text in asked], [symbols(text) for text in known])
+
+
+def longest_shared(asked: Sequence[Symbols], known: Sequence[Symbols]) -> list[Copied]:
+    """For each asked row of symbols, the longest stretch that some known row holds too."""
     found = [Copied(0, len(text), 0, -1) for text in asked]
     row = _Hashed(known, KNOWN_END)
     for seed in SEEDS:
@@ -98,7 +110,7 @@ def longest_copies(asked: Sequence[str], known: Sequence[str]) -> list[Copied]:
 def _pairs(
     questions: _Hashed, row: _Hashed, seed: int, at_once: int = 4_000_000
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Places in the questions and in the row whose next `seed` characters are the same, some millions at a time."""
+    """Places in the questions and in the row whose next `seed` symbols are the same, some millions at a time."""
     wanted = questions.all_hashes(seed)
     distinct = np.unique(wanted)
     hashes = row.all_hashes(seed)
@@ -125,7 +137,7 @@ def _pairs(
 def _extend(
     questions: _Hashed, row: _Hashed, mine: NDArray[np.int64], theirs: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
-    """How many characters are the same from each pair of places on, of which the first `seed` are known to be."""
+    """How many symbols are the same from each pair of places on, of which the first `seed` are known to be."""
     lengths = np.full(len(mine), seed, dtype=np.int64)
     step = LARGEST_STEP
     while step:

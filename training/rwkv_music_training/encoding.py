@@ -15,6 +15,8 @@ Clock = Literal["auto", "grid", "perf"]
 Label = TypeVar("Label")
 # A file that takes longer is left out; starting a process takes a second of its own.
 SECONDS = 20.0
+# A fresh interpreter: a fork would copy the locks of torch's threads.
+START = "spawn"
 # What a process says before its first result.
 READY = "ready"
 
@@ -83,8 +85,7 @@ class _Worker(Generic[Label]):
         self._start()
 
     def _start(self) -> None:
-        # A fresh interpreter: a fork would copy the threads' locks of torch.
-        context = get_context("spawn")
+        context = get_context(START)
         self._ready = False
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._clock), daemon=True)

@@ -97,7 +97,7 @@ def evaluate_windows(
         for row, index in enumerate(group):
             window, ids = chosen[index], documents[index]
             # Of a document's first window the header counts too; its first id is given.
-            first = 0 if window[BEGIN] <= windows.header(window) else windows.header(window) - 1
+            first = windows.header(window) - 1 if window[BEGIN] else 0
             costs = nats[row, first : len(ids) - 1].double().sum()
             number = int(window[DOCUMENT])
             notes = int(is_note(ids).sum())

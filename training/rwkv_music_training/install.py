@@ -6,35 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rwkv_music_training.evaluate import Bits
-from rwkv_music_training.measure import Findings
-from rwkv_music_training.sources import credits_list
-
 CARD, PICTURE = "README.md", "curve.svg"
-
-
-def measured_config(config: Mapping[str, Any], found: Findings) -> dict[str, Any]:
-    """A model's config.json with the licence, the credits and what was measured."""
-
-    def rounded(bits: Mapping[str, Bits], name: str) -> dict[str, float]:
-        return {source: round(getattr(one, name), 4) for source, one in bits.items()}
-
-    sound, shared = found.sound, found.shared
-    return {
-        **config,
-        "licence": "Apache-2.0",
-        "credits": credits_list(),
-        "valid_bits_per_character": rounded(found.bits, "per_character"),
-        "valid_body_bits_per_character": rounded(found.bits, "per_body_character"),
-        "free_tunes": {
-            "tunes": sound.tunes,
-            "seed": found.seed,
-            "abc2midi_without_error": round(sound.read_without_error, 4),
-            "bars_right": round(sound.bars_right, 4),
-            "tunes_with_every_bar_right": round(sound.tunes_right, 4),
-            "copied_characters_median_90_max": [round(length) for length in shared.lengths(50, 90, 100)],
-        },
-    }
 
 
 def install_model(source: Path, target: Path, config: Mapping[str, Any], card: str, picture: Path) -> None:

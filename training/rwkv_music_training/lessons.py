@@ -7,6 +7,7 @@ from typing import Protocol
 from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
+from rwkv_music_tokenizers.performance_writer import write_performance
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.batches import Batches, TuneBatches
 from rwkv_music_training.config import ConfigError, TrainingConfig
@@ -76,12 +77,12 @@ class NotesLesson:
         return evaluate_windows(model, self._valid, self._chosen)
 
     def write_samples(self, model: Model, path: Path, title: str) -> None:
-        """A document in words a line for each prompt, in one file."""
-        documents = [
-            [*prompt, *sample_ids(model, 1, prompt, EOS, max_length=SAMPLE_LENGTH)[0]] for prompt in self._prompts
-        ]
-        lines = [f"# {title}", *(self._tokenizer.text(ids) for ids in documents)]
-        path.with_name(f"{path.name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        """A MIDI file for each prompt, in which the tokens stand as a remark."""
+        for number, prompt in enumerate(self._prompts, start=1):
+            ids = [*prompt, *sample_ids(model, 1, prompt, EOS, max_length=SAMPLE_LENGTH)[0]]
+            remarks = (title, self._tokenizer.text(ids))
+            midi = write_performance(self._tokenizer.decode(ids), remarks)
+            path.with_name(f"{path.name}-{number}.mid").write_bytes(midi)
 
 
 def note_prompt(text: str) -> list[int]:

@@ -5,34 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.abc2midi import find_abc2midi
-from rwkv_music_training.copying import Copied, longest_copies
+from rwkv_music_training.copying import longest_copies
 from rwkv_music_training.corpus import Tune, read_tunes
 from rwkv_music_training.evaluate import Bits, evaluate
 from rwkv_music_training.judge import Soundness, judge
 from rwkv_music_training.samples import sample_many
+from rwkv_music_training.sharing import Sharing
 
 # Longer tunes are cut, and counted as unfinished.
 LONGEST = 2500
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """The longest stretch that each of some tunes shares with the training data."""
-
-    stretches: tuple[Copied, ...]
-
-    def lengths(self, *percents: float) -> list[float]:
-        """Percentiles of the stretches in characters."""
-        return np.percentile([one.length for one in self.stretches], percents).tolist()
-
-    def shares(self, *percents: float) -> list[float]:
-        """Percentiles of the stretches as shares of the music of their tunes, 0..1."""
-        return np.percentile([one.share for one in self.stretches], percents).tolist()
 
 
 @dataclass(frozen=True)

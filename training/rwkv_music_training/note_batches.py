@@ -17,8 +17,8 @@ DOCUMENT, BEGIN, END = range(3)
 def tiles(places: np.ndarray, header: int, end: int, room: int, phase: float = 1.0) -> list[tuple[int, int]]:
     """A document cut at its `places` into windows of at most `room` ids of music: where each begins and ends.
 
-    `header` is where the music begins, `end` where it ends. The first window has `phase` (0..1) of the room. A bar longer
-    than the room is a window of its own.
+    `header` is where the music begins, `end` where it ends. The first window has `phase` (0..1) of the room, and the header
+    besides. A bar longer than the room is a window of its own.
     """
     windows = []
     begin = header
@@ -30,7 +30,7 @@ def tiles(places: np.ndarray, header: int, end: int, room: int, phase: float = 1
             if places[place] <= begin:
                 place += 1
             following = int(places[place]) if place < len(places) else end
-        windows.append((begin, following))
+        windows.append((begin if windows else 0, following))
         begin, room_now = following, room
     return windows
 
@@ -54,7 +54,8 @@ class Windows:
 
     def lengths(self, windows: np.ndarray) -> np.ndarray:
         """The ids of windows, headers included, nearly: (windows,)."""
-        return np.minimum(windows[:, END] - windows[:, BEGIN] + self._headers[windows[:, DOCUMENT]], self._max_length)
+        headers = np.where(windows[:, BEGIN] > 0, self._headers[windows[:, DOCUMENT]], 0)
+        return np.minimum(windows[:, END] - windows[:, BEGIN] + headers, self._max_length)
 
     def header(self, window: np.ndarray) -> int:
         """The ids of the header of a window."""
@@ -66,10 +67,10 @@ class Windows:
         return excerpt(self.corpus.document(document), begin, end)[: self._max_length]
 
 
-def quotas(tokens: np.ndarray, power: float) -> np.ndarray:
-    """How many tokens of each source an epoch holds: as many in all as there are, shared by their power."""
-    shares = tokens.astype(float) ** power
-    return shares / shares.sum() * tokens.sum()
+def source_quotas(corpus: NoteCorpus, power: float) -> np.ndarray:
+    """How many tokens of each source an epoch holds: as many in all as there are, shared by their power. (sources,)"""
+    shares = corpus.tokens**power
+    return shares / shares.sum() * corpus.tokens.sum()
 
 
 class NoteBatches:
@@ -78,9 +79,8 @@ class NoteBatches:
     def __init__(self, corpus: NoteCorpus, config: TrainingConfig):
         self._windows = Windows(corpus, config.max_length)
         self._config = config
-        tokens = np.bincount(corpus.source, corpus.lengths, len(corpus.sources))
-        self._quotas = quotas(tokens, config.source_power)
-        self.per_epoch = max(1, round(int(tokens.sum()) / config.tokens_per_batch))
+        self._quotas = source_quotas(corpus, config.source_power)
+        self.per_epoch = max(1, round(len(corpus.ids) / config.tokens_per_batch))
         self._epoch: tuple[int, np.ndarray, list[np.ndarray], np.ndarray] | None = None
 
     def at(self, step: int) -> list[Batch]:
@@ -110,16 +110,15 @@ class NoteBatches:
         """Windows of one source, cut and shuffled anew in every round, until the quota of tokens is full."""
         chosen: list[np.ndarray] = []
         numbers = np.flatnonzero(self._windows.corpus.source == source)
-        held, turn = 0.0, 0
-        while held < quota:
+        held, turn = 0, 0
+        while held < round(quota):
             random = np.random.default_rng([self._config.seed, epoch, source, turn])
             phases = 1 - random.random(len(numbers))
             cut = [self._windows.of(int(number), phase) for number, phase in zip(numbers, phases, strict=True)]
             windows = random.permutation(np.concatenate(cut))
-            filled = held + np.cumsum(self._windows.lengths(windows))
-            wanted = int(np.searchsorted(filled, quota)) + 1
-            chosen.append(windows[:wanted])
-            held, turn = float(filled[-1]), turn + 1
+            filled = held + np.cumsum(windows[:, END] - windows[:, BEGIN])
+            chosen.append(windows[: int(np.searchsorted(filled, round(quota))) + 1])
+            held, turn = int(filled[-1]), turn + 1
         return np.concatenate(chosen)
 
     def _document(self, window: np.ndarray, draws: np.ndarray) -> np.ndarray:

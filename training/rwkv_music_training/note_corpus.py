@@ -54,6 +54,11 @@ class NoteCorpus:
         """(documents,): the ids of each."""
         return np.diff(self.starts)
 
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        """(sources,): the ids of all documents of each source."""
+        return np.bincount(self.source, self.lengths, len(self.sources))
+
 
 def note_corpus(
     data: Path, split: str, cache: Path, config: TrainingConfig, say: Callable[[str], None] = lambda line: None
@@ -154,8 +159,9 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 def corpus_line(corpus: NoteCorpus) -> str:
     """What a corpus holds, in one line."""
+    counts = np.bincount(corpus.source, minlength=len(corpus.sources))
     by_source = [
-        f"{name} {int((corpus.source == number).sum()):,} ({int(corpus.lengths[corpus.source == number].sum()):,} ids)"
-        for number, name in enumerate(corpus.sources)
+        f"{name} {count:,} ({tokens:,.0f} ids)"
+        for name, count, tokens in zip(corpus.sources, counts, corpus.tokens, strict=True)
     ]
     return f"{len(corpus):,} documents: {', '.join(by_source)}; left out: {_listed(corpus.left_out)}"

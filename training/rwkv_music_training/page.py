@@ -1,16 +1,15 @@
-"""Findings as words and tables: the values that fill the pages of a model."""
+"""Findings as words and tables: the values that fill the pages of a model of ABC, and its config."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from string import Template
 from typing import Any
 
 from rwkv_music_training.evaluate import Bits
 from rwkv_music_training.judge import Soundness
-from rwkv_music_training.measure import LONGEST, Findings, Sharing
-from rwkv_music_training.sources import sources_table
+from rwkv_music_training.measure import LONGEST, Findings
+from rwkv_music_training.sharing import Sharing
+from rwkv_music_training.sources import credits_list, sources_table
+from rwkv_music_training.tables import settings, story, table
 
 # Bits a character on the validation tunes of tiers A and B, from the README of the data.
 BASELINES = (
@@ -28,15 +27,11 @@ BASELINE_BY_SOURCE = {
     "music21/airdsAirs": 1.27,
     "00sapo/OpenEWLD": 1.31,
 }
-# Settings of a run that say nothing of the model it makes.
-UNTOLD = {"name", "train_file", "valid_file", "evaluate_every", "checkpoint_seconds", "patience", "sample_prompts"}
+HABITS = (
+    "a document is one whole tune from a fresh state; tunes are transposed on the fly to keys that keep the notation "
+    "simple."
+)
 TUNES_SHOWN = 5
-
-
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """A page of this package with its places filled."""
-    text = (resources.files("rwkv_music_training") / "pages" / template).read_text(encoding="utf-8")
-    return Template(text).substitute(values)
 
 
 def page_values(
@@ -73,17 +68,34 @@ def page_values(
         "copied_table": copied(found.shared, found.shared_real),
         "memorised": memorised(found),
         "five_tunes": "\n\n".join(shown(found, number) for number in range(min(TUNES_SHOWN, len(found.tunes)))),
-        "training_story": story(config, curve),
+        "training_story": story(config, curve, "characters", "tunes", HABITS),
         "settings_table": settings(training, config["dimensions"]["ffn"]),
         "credits_table": sources_table(),
         "picture": picture,
     }
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are set right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def measured_config(found: Findings) -> dict[str, Any]:
+    """What a model's config.json says of what was measured, and of whom to thank."""
+
+    def rounded(bits: Mapping[str, Bits], name: str) -> dict[str, float]:
+        return {source: round(getattr(one, name), 4) for source, one in bits.items()}
+
+    sound, shared = found.sound, found.shared
+    return {
+        "licence": "Apache-2.0",
+        "credits": credits_list(),
+        "valid_bits_per_character": rounded(found.bits, "per_character"),
+        "valid_body_bits_per_character": rounded(found.bits, "per_body_character"),
+        "free_tunes": {
+            "tunes": sound.tunes,
+            "seed": found.seed,
+            "abc2midi_without_error": round(sound.read_without_error, 4),
+            "bars_right": round(sound.bars_right, 4),
+            "tunes_with_every_bar_right": round(sound.tunes_right, 4),
+            "copied_characters_median_90_max": [round(length) for length in shared.lengths(50, 90, 100)],
+        },
+    }
 
 
 def by_source(all_tiers: Mapping[str, Bits], tier_a: Mapping[str, Bits]) -> str:
@@ -146,19 +158,11 @@ def copied(shared: Sharing, real: Sharing) -> str:
     return table(("longest copied stretch", "tunes of abc-folk", "real validation tunes"), rows)
 
 
-def settings(training: Mapping[str, Any], ffn: int) -> str:
-    """The settings of a run; of steps and minutes the one that counted."""
-    unused = "steps" if training["minutes"] > 0 else "minutes"
-    told = {**training, "ffn": ffn}
-    rows = [(name, json.dumps(value)) for name, value in told.items() if name not in UNTOLD and name != unused]
-    return table(("setting", "value"), rows)
-
-
 def memorised(found: Findings) -> str:
     """A sentence on memorisation."""
 
     def half(shared: Sharing) -> str:
-        return f"{sum(one.share >= 0.5 for one in shared.stretches)} of {len(shared.stretches)}"
+        return f"{shared.half_known} of {len(shared.stretches)}"
 
     return (
         f"So {half(found.shared)} tunes of the model repeat a known tune for at least half of their music in one stretch "
@@ -173,20 +177,6 @@ def shown(found: Findings, number: int) -> str:
     read = "; ".join(verdict.errors) or "abc2midi finds no error"
     told = f"{number + 1}: {judged}; {read}; longest copied stretch {stretch.length} of {stretch.whole} characters."
     return f"{told}\n\n```abc\nX:{number + 1}\n{found.tunes[number].rstrip()}\n```"
-
-
-def story(config: Mapping[str, Any], curve: Sequence[Mapping[str, str]]) -> str:
-    """How long it was trained, on what, and which reading was kept."""
-    trained, last = config["trained"], curve[-1]
-    seconds = float(last["seconds"])
-    kind = "a moving average" if config["training"]["average"] else "the last ones"
-    return (
-        f"{int(last['tokens']) / 1e6:.1f} million characters ({float(last['epoch']):.1f} epochs, {int(last['step']):,} "
-        f"steps) in {seconds / 60:.0f} minutes, {int(last['tokens']) / seconds:,.0f} characters a second, on "
-        f"{trained['machine']}. The weights are {kind} at the best reading of the validation tunes "
-        f"(step {trained['steps']:,}). Official RWKV-7 initialisation, AdamW groups and L2Wrap; a document is one whole "
-        f"tune from a fresh state; tunes are transposed on the fly to keys that keep the notation simple."
-    )
 
 
 def _fault(message: str) -> str:

@@ -58,19 +58,28 @@ def sample_tunes(model: Model, count: int, opening: str = "", *, seed: int = 1, 
     return [opening + decode(tokens) for tokens in written]
 
 
-def sample_many(model: Model, count: int, *, rows: int = 25, seed: int = 1, max_length: int = 2500) -> list[str]:
-    """`count` tunes from nothing at temperature 0.9 and top-p 0.95, `rows` at a time.
+def sample_groups(
+    model: Model, count: int, opening: Sequence[int], end: int, *, seed: int, max_length: int, rows: int = 25
+) -> list[list[int]]:
+    """`count` documents at temperature 0.9 and top-p 0.95, `rows` at a time, as `sample_ids` gives them.
 
     Every group draws from its own generator, on one of torch's threads, so the number of cores changes nothing.
     """
     starts = range(0, count, rows)
 
-    def group(start: int) -> list[str]:
-        return sample_tunes(model, min(rows, count - start), seed=1000 * seed + start // rows, max_length=max_length)
+    def group(start: int) -> list[list[int]]:
+        some = min(rows, count - start)
+        return sample_ids(model, some, opening, end, seed=1000 * seed + start // rows, max_length=max_length)
 
     workers = min(len(starts), os.cpu_count() or 1)
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return [tune for tunes in pool.map(group, starts) for tune in tunes]
+        return [ids for some in pool.map(group, starts) for ids in some]
+
+
+def sample_many(model: Model, count: int, *, rows: int = 25, seed: int = 1, max_length: int = 2500) -> list[str]:
+    """`count` tunes from nothing."""
+    written = sample_groups(model, count, [BEGIN], END, seed=seed, max_length=max_length, rows=rows)
+    return [decode(ids) for ids in written]
 
 
 def tunebook(tunes: Sequence[str], titles: Sequence[str]) -> str:

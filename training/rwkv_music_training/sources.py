@@ -1,5 +1,6 @@
-"""Where the tunes of the training data come from, who transcribed them, and what that allows."""
+"""Where the music of the training data comes from, who transcribed it, and what that allows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -54,13 +55,41 @@ SOURCES = (
 )
 
 
-def sources_table() -> str:
-    """A Markdown table of the sources."""
+MIDI_SOURCES = (
+    Source(
+        "polish_scores",
+        "Polish Scores: music from Polish libraries, largely of the sixteenth to nineteenth centuries",
+        "the Fryderyk Chopin Institute and the encoders of polishscores.org (doi 10.5281/zenodo.7118989)",
+        "CC-BY-4.0; Humdrum scores turned into MIDI for this data",
+    ),
+    Source(
+        "openscore_lieder",
+        "OpenScore Lieder Corpus: songs for voice and piano of the nineteenth century",
+        "the volunteers of OpenScore",
+        "CC0-1.0; scores turned into MIDI for this data",
+    ),
+    Source(
+        "openscore_quartets",
+        "OpenScore String Quartets: quartets of the long nineteenth century",
+        "the volunteers of OpenScore",
+        "CC0-1.0; scores turned into MIDI for this data",
+    ),
+    Source(
+        "cre_irish",
+        "traditional tunes as in *Ceol Rince na hÉireann*",
+        "Bill Black (transcriptions), D. Diamond (MIDI), the Polifonia project (folk_ngram_analysis)",
+        "CC-BY-4.0; the corpus also carries the Unlicense",
+    ),
+)
+
+
+def sources_table(sources: Sequence[Source] = SOURCES) -> str:
+    """A Markdown table of sources."""
     lines = ["| name in the data | what | transcribed by | licence |", "|---|---|---|---|"]
-    lines += [f"| {one.key} | {one.title} | {one.credit} | {one.licence} |" for one in SOURCES]
+    lines += [f"| {one.key} | {one.title} | {one.credit} | {one.licence} |" for one in sources]
     return "\n".join(lines)
 
 
-def credits_list() -> list[str]:
+def credits_list(sources: Sequence[Source] = SOURCES) -> list[str]:
     """One line a source, for config.json."""
-    return [f"{one.title.replace('*', '')}: {one.credit} ({one.licence})" for one in SOURCES]
+    return [f"{one.title.replace('*', '')}: {one.credit} ({one.licence})" for one in sources]

@@ -1,0 +1,124 @@
+"""Bits a token, a note and a second, counted on cases whose answer is known; and a run on MIDI that stops and goes on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rwkv_music.model.initial import initial_weights, new_spec
+from rwkv_music.model.state import State
+from rwkv_music.model.v7 import Rwkv7
+from rwkv_music_kernels.choose import choose_kernels
+from rwkv_music_tokenizers.midi_reader import read_midi
+from rwkv_music_training.checkpoints import load_checkpoint
+from rwkv_music_training.config import ConfigError, config_from_json
+from rwkv_music_training.evaluate_notes import evaluate_windows, every_window, note_bits_table, some_windows
+from rwkv_music_training.lessons import NotesLesson, note_prompt
+from rwkv_music_training.note_batches import BEGIN, DOCUMENT, NoteBatches, Windows
+from rwkv_music_training.note_corpus import note_corpus
+from rwkv_music_training.readings import headline, told
+from rwkv_music_training.train import main, newest, read_recipe
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def windows(midi_folder, cache, notes_config) -> Windows:
+    return Windows(note_corpus(midi_folder, "valid", cache, notes_config), notes_config.max_length)
+
+
+def model(head: float) -> Rwkv7:
+    """A new model whose logits are scaled by `head`: 0 makes every id as likely as every other."""
+    weights = initial_weights(new_spec(2, 64, 896), torch.Generator().manual_seed(0))
+    weights["head.weight"] = head * weights["head.weight"]
+    return Rwkv7(new_spec(2, 64, 896), weights, choose_kernels("cpu"))
+
+
+def test_a_uniform_model_pays_the_same_for_every_token(windows):
+    corpus = windows.corpus
+    readings = evaluate_windows(model(0.0), windows, every_window(windows))
+    assert list(readings) == ["all", "songs", "tunes"]
+    for bits in readings.values():
+        assert bits.per_token == pytest.approx(math.log2(896), abs=1e-4)
+    every = readings["all"]
+    assert every.notes == corpus.notes.sum()
+    assert every.seconds == pytest.approx(corpus.seconds.sum())
+    assert every.per_note == pytest.approx(every.bits / corpus.notes.sum())
+    assert every.per_second == pytest.approx(every.bits / corpus.seconds.sum())
+    # All ids but each begin token; what an excerpt says again costs too.
+    assert len(corpus.ids) - len(corpus) <= every.tokens < 1.1 * len(corpus.ids)
+
+
+def test_a_repeated_header_is_not_counted(windows):
+    judge = model(3.0)
+    chosen = next(window for window in every_window(windows) if window[BEGIN])
+    ids = torch.from_numpy(windows.ids(chosen).astype("int64"))
+    logits, _ = judge.forward(ids[None, :-1], State.zeros(judge.spec))
+    costs = -torch.log_softmax(logits[0], dim=-1).gather(1, ids[1:, None])[:, 0] / math.log(2)
+    bits = evaluate_windows(judge, windows, chosen[None])["all"]
+    assert bits.tokens == len(ids) - windows.header(chosen)
+    assert bits.bits == pytest.approx(float(costs[windows.header(chosen) - 1 :].sum()), abs=1e-2)
+
+
+def test_some_windows_are_of_every_source_and_always_the_same(windows):
+    chosen = some_windows(windows, 500)
+    assert np.array_equal(chosen, some_windows(windows, 500))
+    sources = windows.corpus.source[chosen[:, DOCUMENT]]
+    tokens = np.bincount(sources, windows.lengths(chosen))
+    assert len(tokens) == 2 and (abs(tokens - 250) < 128).all()
+
+
+def test_the_table_and_the_config_say_all_sources(windows):
+    readings = evaluate_windows(model(0.0), windows, some_windows(windows, 500))
+    assert note_bits_table(readings).count("\n") == 4
+    assert set(told(readings)) == {"valid_bits_per_token", "valid_bits_per_note", "valid_bits_per_second"}
+    assert told(readings)["valid_bits_per_token"]["songs"] == pytest.approx(headline(readings["songs"]), abs=1e-4)
+
+
+@pytest.fixture
+def recipe(tmp_path, notes_config):
+    path = tmp_path / "recipe.json"
+    path.write_text(notes_config.but(sample_prompts=("<grid> kind:piano",)).to_json())
+    return path
+
+
+def test_a_run_on_midi_goes_on_exactly_where_it_stopped(midi_folder, cache, tmp_path, recipe):
+    shared = ["--data", str(midi_folder), "--cache", str(cache)]
+    assert main([str(recipe), *shared, "--out", str(tmp_path / "whole")]) == 0
+    assert main([str(recipe), *shared, "--out", str(tmp_path / "cut"), "--steps", "2"]) == 0
+    assert main([str(recipe), *shared, "--out", str(tmp_path / "cut"), "--resume", "--steps", "6"]) == 0
+    whole, cut = (load_checkpoint(newest(tmp_path / name)) for name in ("whole", "cut"))
+    assert cut.progress.step == whole.progress.step == 6 and cut.progress.tokens == whole.progress.tokens
+    (sample,) = (tmp_path / "whole" / "samples").glob("step-0000006-1.mid")
+    read_midi(sample.read_bytes())
+
+
+def test_the_recipes_are_configs():
+    assert read_recipe("abc-folk").tokenizer == "abc"
+    score = read_recipe("midi-score")
+    assert score.tokenizer == "notes" and score.vocabulary == 896
+    assert all(note_prompt(text) for text in score.sample_prompts)
+
+
+def test_a_prompt_of_unknown_words_is_refused():
+    with pytest.raises(ConfigError, match="sample_prompts: 'pitch:200' is no token"):
+        note_prompt("<grid> pitch:200")
+
+
+def test_what_is_missing_is_one_line(tmp_path, recipe, capsys):
+    assert main([str(recipe), "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}")
+    assert main(["no-recipe", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    assert "no-recipe: cannot be read" in capsys.readouterr().err
+
+
+def test_readings_of_a_lesson_are_the_same_every_time(midi_folder, cache, notes_config):
+    train, valid = (note_corpus(midi_folder, split, cache, notes_config) for split in ("train", "valid"))
+    lesson = NotesLesson(NoteBatches(train, notes_config), valid, notes_config)
+    judge = model(3.0)
+    assert lesson.read(judge) == lesson.read(judge)
+    assert config_from_json(notes_config.to_json()) == notes_config
