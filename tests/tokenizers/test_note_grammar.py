@@ -291,6 +291,17 @@ def test_a_clone_goes_its_own_way():
     assert names(twin) != before
 
 
+def test_only_tokens_that_say_something_may_follow():
+    bare = "<bos> <grid> kind:tune part:0 program:0 bar time:3"
+    assert not any(name.startswith("<") for name in names(after(bare)))
+    assert "part:0" in names(after(bare)) and "tempo:120" in names(after(bare))
+
+
+def test_nothing_follows_the_end():
+    grammar = after(HEADER + " bar time:0 part:0 pitch:60 length:12 <eos> bar")
+    assert grammar.ended and not names(grammar)
+
+
 def test_an_id_beyond_the_vocabulary_is_refused():
     with pytest.raises(ValueError, match=r"range 0\.\.895"):
         NoteGrammar([896])

@@ -8,10 +8,10 @@ import numpy as np
 from rwkv_music_tokenizers.grammar import NO_LIMITS, Ending, Limits
 from rwkv_music_tokenizers.note_moment import Moment, Said
 from rwkv_music_tokenizers.note_parts import MOST_PARTS
+from rwkv_music_tokenizers.note_players import Players
 from rwkv_music_tokenizers.note_vocabulary import (
     BAR,
     BOS,
-    DRUM,
     DRUMS,
     EOS,
     GRID,
@@ -39,7 +39,6 @@ _TIMES = 192
 _MOST_BARS = 8
 # As played a bar is two seconds, four quarters at 120 a minute.
 _PERFORMED_BAR, _PERFORMED_QUARTER = 200, 50
-_NEVER = 1 << 40
 # After what an event may come in the group of a time.
 _IN_GROUP = frozenset({Said.TIME, Said.GROUP_TEMPO, Said.PART, Said.EVENT})
 _IN_BAR = frozenset({Said.BAR, Said.BAR_METER, Said.BAR_KEY})
@@ -62,18 +61,9 @@ class NoteGrammar:
     def __init__(self, before: Iterable[int] = (), limits: Limits = NO_LIMITS, pedals: bool = False):
         """Raises ValueError for an id that is not in the vocabulary."""
         self.ending = Ending.MAY
-        self._limits = limits
         self._pedals = pedals
-        self._pitches = np.zeros(128, dtype=bool)
-        self._pitches[list(limits.pitches)] = True
-        self._programs = np.ones(129, dtype=bool)
-        if limits.programs:
-            self._programs[:128] = False
-            self._programs[list(limits.programs)] = True
-        self._programs[128] = limits.drums
         self._moment = Moment()
-        # By part, from when on it can play another note; parts that may not play are not here.
-        self._free: dict[int, int] = {}
+        self._players = Players(limits)
         # How far the music was at the last bar as performed.
         self._barred_at = 0
         self._at_bar = False
@@ -93,14 +83,10 @@ class NoteGrammar:
         moment.follow(token)
         said = moment.said
         if said is Said.EVENT:
-            if moment.part in self._free:
-                self._free[moment.part] = self._free_from(moment.part)
+            self._players.play(moment)
             self._pedals = self._pedals or token in (PEDAL_DOWN, PEDAL_UP)
         elif said is Said.PROGRAM and not moment.playing:
-            part = next(reversed(moment.programs))
-            free = self._free_from(part)
-            if self._programs[moment.programs[part] - PROGRAM] and free < _NEVER:
-                self._free[part] = free
+            self._players.declare(moment, next(reversed(moment.programs)))
         self._at_bar = self._completes_bar(token)
 
     def _completes_bar(self, token: int) -> bool:
@@ -117,7 +103,7 @@ class NoteGrammar:
         twin = NoteGrammar.__new__(NoteGrammar)
         twin.__dict__.update(self.__dict__)
         twin._moment = self._moment.clone()
-        twin._free = self._free.copy()
+        twin._players = self._players.clone()
         return twin
 
     @property
@@ -149,16 +135,17 @@ class NoteGrammar:
     def allowed(self) -> np.ndarray:
         """(896,) bool: the tokens from which the piece can still be brought to a valid end. Not to be changed."""
         mask = np.zeros(SIZE, dtype=bool)
-        said = self._moment.said
+        moment = self._moment
+        said = moment.said
         if said is Said.EOS:
             return mask
         if said is Said.PITCH:
             self._allow_length(mask)
         elif said is Said.VELOCITY:
-            self._allow_pitches(mask)
+            self._players.allow_pitches(mask, moment)
             if not mask.any():
                 self._allow_way_out(mask)
-        elif said is Said.PROGRAM or self._moment.playing:
+        elif said is Said.PROGRAM or moment.playing:
             self._allow_music(mask)
         else:
             self._allow_header(mask)
@@ -179,7 +166,7 @@ class NoteGrammar:
         elif moment.said is Said.KEY and moment.barred:
             mask[TEMPO:KEY] = True
         elif moment.said is Said.DECLARED:
-            mask[PROGRAM : DRUMS + 1] = self._programs
+            mask[PROGRAM : DRUMS + 1] = self._players.programs
         else:
             mask[PART] = True
             mask[KEY:NO_KEY] = moment.said is Said.KIND
@@ -205,7 +192,7 @@ class NoteGrammar:
         if moment.said is not Said.PART and (moment.barred or not must):
             self._allow_time(mask)
         if not must:
-            mask[BAR] = moment.barred and bool(self._free) and not waiting
+            mask[BAR] = moment.barred and bool(self._players.free) and not waiting
             self._allow_changes(mask)
         if self.ending is Ending.MAY:
             mask[EOS] = moment.said in (Said.EVENT, Said.GROUP_TEMPO) and self._may_end()
@@ -221,7 +208,7 @@ class NoteGrammar:
 
     def _allow_way_out(self, mask: np.ndarray) -> None:
         """A prompt may stop where these limits leave nothing to say: what it began is left alone."""
-        if not self._free or self.ending is Ending.MUST:
+        if not self._players.free or self.ending is Ending.MUST:
             mask[EOS] = self.ending is not Ending.NEVER
         elif self._moment.barred:
             mask[BAR] = True
@@ -246,9 +233,9 @@ class NoteGrammar:
     def _allow_time(self, mask: np.ndarray) -> None:
         """Later times of the bar, or of the performance, at which a part can play."""
         moment = self._moment
-        if not self._free:
+        if not self._players.free:
             return
-        free = min(self._free.values())
+        free = self._players.earliest
         if not moment.barred:
             if moment.said is not Said.TIME or moment.time == _TIMES - 1:
                 first = max(int(moment.playing), free - max(moment.now, 0))
@@ -260,8 +247,8 @@ class NoteGrammar:
     def _allow_group(self, mask: np.ndarray) -> None:
         """What may be played at this time."""
         moment = self._moment
-        if moment.part in self._free:
-            self._allow_pitches(mask)
+        if moment.part in self._players.free:
+            self._players.allow_pitches(mask, moment)
             if mask[PITCH:VELOCITY].any():
                 mask[VELOCITY : VELOCITY + 16] = True
                 mask[VELOCITY + moment.velocities[moment.part]] = False
@@ -269,27 +256,13 @@ class NoteGrammar:
                 mask[PEDAL_UP if moment.pedals[moment.part] else PEDAL_DOWN] = True
         if moment.said is Said.PART:
             return
-        for part, free in self._free.items():
+        for part, free in self._players.free.items():
             if part > moment.group_part and part != moment.part:
                 mask[PART + part] = free <= moment.now or self._pedal(part)
         if moment.said is Said.TIME and moment.barred and moment.now > 0 and mask.any():
             mask[TEMPO:KEY] = True
-            mask[moment.tempo] = moment.tempo < 0
-
-    def _allow_pitches(self, mask: np.ndarray) -> None:
-        """The pitches or drums that the part can play now, above those it has played at this time."""
-        moment = self._moment
-        until = moment.until[moment.part]
-        if moment.part not in self._free:
-            return
-        if self._limits.polyphony and np.count_nonzero(until > moment.now) >= self._limits.polyphony:
-            return
-        playable = until <= moment.now
-        playable[: max(moment.group_pitch + 1, 0)] = False
-        if moment.drums(moment.part):
-            mask[DRUM : DRUM + 128] = playable
-        else:
-            mask[PITCH : PITCH + 128] = playable & self._pitches
+            if moment.tempo >= 0:
+                mask[moment.tempo] = False
 
     def _pedal(self, part: int) -> bool:
         """Whether the pedal of a part may move."""
@@ -318,10 +291,3 @@ class NoteGrammar:
             mask[TIME + moment.time + 1 : TIME + moment.bar_length] = True
         else:
             mask[BAR] = True
-
-    def _free_from(self, part: int) -> int:
-        """From when on a part can play another note."""
-        until = self._moment.until[part]
-        free = int(until.min() if self._moment.drums(part) else until[self._pitches].min(initial=_NEVER))
-        most = self._limits.polyphony
-        return max(free, int(np.partition(until, -most)[-most])) if 0 < most <= len(until) else free

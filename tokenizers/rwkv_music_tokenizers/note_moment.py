@@ -39,6 +39,7 @@ from rwkv_music_tokenizers.performance import DEFAULT_METER
 _FIELDS = FIELD.tolist()
 _LENGTHS = LENGTH_UNITS.tolist()
 _BARS = METER_UNITS.tolist()
+_PLAYED = frozenset({PITCH, DRUM, VELOCITY, PEDAL})
 
 
 class Said(Enum):
@@ -69,7 +70,7 @@ class Said(Enum):
 
 
 class Moment:
-    """Follows a document of notes, or anything made of its tokens. Times are in units of its clock."""
+    """Follows a document of notes, or anything made of its tokens, up to its end. Times are in units of its clock."""
 
     def __init__(self) -> None:
         self.said = Said.NOTHING
@@ -118,6 +119,11 @@ class Moment:
     def follow(self, token: int) -> None:
         """Take the next token, in its place or not."""
         field = _FIELDS[token]
+        if self.said is Said.EOS:
+            return
+        if field in _PLAYED:
+            # As the decoder has it, a part that is not named is the first.
+            self.part = max(self.part, 0)
         if field == TIME:
             self._take_time(token - TIME)
         elif field in (PITCH, DRUM):
