@@ -157,13 +157,13 @@ def _grid(
 
 def _keys(performance: Performance, starts: np.ndarray, last_bar: int) -> tuple[int, list[tuple[int, int]]]:
     """The place of the first key, and the (bar, place) of those that follow: at the nearest bar lines before the last."""
-    if not len(performance.keys):
-        return NO_KEY - KEY, []
-    lines = np.append(starts, starts[-1] + last_bar)
-    told = performance.keys.tolist()
-    nearest = np.searchsorted((lines[:-1] + lines[1:]) / 2, [grid_units(performance, tick) for tick, _, _ in told])
-    places = (key_place(fifths, minor) for _, fifths, minor in told)
-    keys = [(bar, place) for bar, place in changes_of(zip(nearest.tolist(), places, strict=True)) if bar < len(starts)]
+    told: list[tuple[int, int]] = []
+    for tick, fifths, minor in performance.keys.tolist():
+        unit = grid_units(performance, tick)
+        bar = int(np.searchsorted(starts, unit, side="right")) - 1
+        begin, end = (int(starts[bar]), int(starts[bar + 1])) if bar + 1 < len(starts) else (int(starts[-1]), 0)
+        told.append((bar + (2 * unit > begin + (end or begin + last_bar)), key_place(fifths, minor)))
+    keys = [(bar, place) for bar, place in changes_of(told) if bar < len(starts)]
     if keys and keys[0][0] == 0:
         return keys[0][1], keys[1:]
     return NO_KEY - KEY, keys

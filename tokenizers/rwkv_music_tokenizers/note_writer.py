@@ -152,33 +152,28 @@ def write_events(events: np.ndarray, drums: np.ndarray, barred: bool) -> np.ndar
     # Nothing is written where the table stays 0, the id of padding.
     table = np.zeros((5, len(events)), dtype=np.int64)
     leads = _differs(time)
-    at = np.flatnonzero(order == _BAR) if barred else _NONE
-    if len(at):
-        # The event after a bar leads its group, the bar none.
-        leads[at[-1] + 1 :][:1] = leads[at[1:]] = True
-        leads[at[:-1] + 1] = True
-        leads[at] = False
-        since = np.maximum.accumulate(time * (order == _BAR))
-        _write_bars(table, at, said[at])
+    if barred:
+        is_bar = order == _BAR
+        leads[1:] |= is_bar[:-1]
+        leads &= ~is_bar
+        since = np.maximum.accumulate(time * is_bar)
+        _write_bars(table, np.flatnonzero(is_bar), said)
+        at = np.flatnonzero(order == _TEMPO)
+        table[3, at] = said[at]
     else:
         since = np.append(0, time[:-1])
     table[0] += (time - since + TIME) * leads
-    at = np.flatnonzero(order == _TEMPO)
-    table[3, at] = said[at]
     _write_parts(table, order, said, drums)
     tokens = table.T.ravel()
     return tokens[tokens > 0].astype(np.uint16)
 
 
-_NONE = np.empty(0, dtype=np.int64)
-
-
 def _write_bars(table: np.ndarray, at: np.ndarray, said: np.ndarray) -> None:
     """Bars at columns `at`, with the meters and keys that they say."""
     table[0, at] = BAR
-    for bar in np.flatnonzero(said).tolist():
+    for bar in at[said[at] > 0].tolist():
         meter, key = divmod(int(said[bar]), 32)
-        table[1:3, at[bar]] = METER - 1 + meter if meter else 0, KEY - 1 + key if key else 0
+        table[1:3, bar] = METER - 1 + meter if meter else 0, KEY - 1 + key if key else 0
 
 
 def _write_parts(table: np.ndarray, order: np.ndarray, said: np.ndarray, drums: np.ndarray) -> None:
