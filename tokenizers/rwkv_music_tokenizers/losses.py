@@ -36,18 +36,10 @@ def compare(before: Performance, after: Performance) -> Losses:
     errors = []
     for key in here.keys() & there.keys():
         old, new = here[key], there[key]
-        # Each old note with the nearest new one; of several that meet, the nearest counts.
-        place = (
-            np.clip(np.searchsorted(new[:, 0], old[:, 0]), 1, len(new) - 1) if len(new) > 1 else np.zeros(len(old), int)
-        )
-        if len(new) > 1:
-            place -= np.abs(new[place - 1, 0] - old[:, 0]) <= np.abs(new[place, 0] - old[:, 0])
-        distance = np.abs(new[place, 0] - old[:, 0])
-        order = np.lexsort((distance, place))
-        first = order[np.r_[True, np.diff(place[order]) != 0]]
-        first = first[distance[first] <= FARTHEST]
-        lengths = new[place[first], 1] - new[place[first], 0] - (old[first, 1] - old[first, 0])
-        errors.append(np.stack([distance[first], np.abs(lengths), np.abs(new[place[first], 2] - old[first, 2])]))
+        first, place = _pairs(old[:, 0], new[:, 0])
+        distance = np.abs(new[place, 0] - old[first, 0])
+        lengths = new[place, 1] - new[place, 0] - (old[first, 1] - old[first, 0])
+        errors.append(np.stack([distance, np.abs(lengths), np.abs(new[place, 2] - old[first, 2])]))
     found = np.concatenate(errors, axis=1) if errors else np.zeros((3, 0))
     onset, length, velocity = found.mean(axis=1) if found.size else np.zeros(3)
     return Losses(
@@ -61,6 +53,25 @@ def compare(before: Performance, after: Performance) -> Losses:
         sum(len(track.notes) > 0 for track in before.tracks),
         sum(len(track.notes) > 0 for track in after.tracks),
     )
+
+
+def _pairs(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of notes that are the same one, by their onsets (n,) and (m,) in seconds, in order.
+
+    As many on both sides go one by one. Else each old note goes with the nearest new one, if that is near; of several
+    that want the same, the nearest gets it.
+    """
+    if len(old) == len(new):
+        return np.arange(len(old)), np.arange(len(new))
+    place = np.clip(np.searchsorted(new, old), 1, max(1, len(new) - 1))
+    before = np.maximum(place - 1, 0)
+    place = np.minimum(place, len(new) - 1)
+    place = np.where(np.abs(new[before] - old) <= np.abs(new[place] - old), before, place)
+    distance = np.abs(new[place] - old)
+    order = np.lexsort((distance, place))
+    first = order[np.r_[True, np.diff(place[order]) != 0]]
+    first = first[distance[first] <= FARTHEST]
+    return first, place[first]
 
 
 def _notes(piece: Performance) -> dict[tuple[bool, int], np.ndarray]:
