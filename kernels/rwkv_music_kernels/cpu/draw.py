@@ -40,7 +40,7 @@ class Draw:
     """`draw` with memory of its own, for one caller at a time."""
 
     def __init__(self) -> None:
-        self._room = (np.zeros(0), np.zeros(0), np.zeros(0, np.int32))
+        self._room = _room(0)
 
     def __call__(
         self,
@@ -56,17 +56,21 @@ class Draw:
         """See `draw`; logits of any dtype and layout."""
         logits = np.ascontiguousarray(logits, np.float32)
         if self._room[0].size != logits.size:
-            self._room = np.empty(logits.size), np.empty(logits.size), np.empty(logits.size, np.int32)
+            self._room = _room(logits.size)
         return draw(logits, counts, biased, biases, settings, top_k, top_p_first, uniform, *self._room)
 
 
+def _room(vocabulary: int) -> tuple[np.ndarray, ...]:
+    return (*(np.empty(vocabulary) for _ in range(2)), *(np.empty(vocabulary, np.int32) for _ in range(2)))
+
+
 @_compiled
-def draw(logits, counts, biased, biases, settings, top_k, top_p_first, uniform, x, w, ids):
+def draw(logits, counts, biased, biases, settings, top_k, top_p_first, uniform, x, w, ids, places):
     """The token at `uniform`, or -1 where nothing may be chosen or the logits are not numbers.
 
     logits: (V,) float32, -inf where a token is forbidden. counts: (V,) or (0,) float64, how often each token came.
     biased, biases: (M,) int64 and float64, tokens and what their logits get. settings: penalty, temperature, top_p and
-    min_p, float64. x, w, ids: (V,) float64, float64 and int32, memory to work in.
+    min_p, float64. x, w: (V,) float64, ids, places: (V,) int32, memory to work in.
     """
     penalty, temperature, top_p, min_p = settings[0], settings[1], settings[2], settings[3]
     count = logits.size
@@ -82,11 +86,11 @@ def draw(logits, counts, biased, biases, settings, top_k, top_p_first, uniform, 
     if top_p < 1.0 and top_p_first:
         total = _weigh(x, count, top, 1.0, w)
     if 0 < top_k < count:
-        count = _cut(x, w, ids, count, top, float(top_k), False)
+        count = _cut(x, w, ids, places, x, count, top, float(top_k), False)
     if top_p < 1.0:
         if total < 0.0:
             total = _weigh(x, count, top, 1.0, w)
-        count = _cut(x, w, ids, count, top, top_p * total, True)
+        count = _cut(x, w, ids, places, w, count, top, top_p * total, True)
     if min_p > 0.0:
         count = _gather_above(x, w, ids, count, x, top + math.log(min_p))
     return ids[_pick(w, count, _weigh(x, count, top, temperature, w), uniform)]
@@ -106,10 +110,10 @@ def _adjust(logits, counts, penalty, biased, biases, x, ids):
 @_compiled
 def _highest(x):
     """The greatest of x; NaN where one is NaN. Bits of floats, seen as whole numbers, keep their order."""
-    bits = x.view(np.int64)
     greatest, least = np.int64(-(2**63)), np.int64(2**63 - 1)
-    for n in range(bits.size):
-        key = bits[n] ^ ((bits[n] >> 63) & np.int64(2**63 - 1))
+    for n in range(x.size):
+        bits = np.float64(x[n]).view(np.int64)
+        key = bits ^ ((bits >> 63) & np.int64(2**63 - 1))
         greatest, least = max(greatest, key), min(least, key)
     # Keys of NaN lie beyond those of both infinities.
     infinite = np.int64(0x7FF << 52)
@@ -158,9 +162,8 @@ def _exp(x):
 
 
 @_compiled
-def _cut(x, w, ids, count, top, goal, by_mass):
-    """Keep the fewest of the highest whose number, or else weight, reaches `goal`; returns how many are kept."""
-    amounts = w if by_mass else x
+def _cut(x, w, ids, places, amounts, count, top, goal, by_mass):
+    """Keep the fewest of the highest whose number or weight (amounts: x or w) reaches `goal`; returns how many."""
     # Above `sure` all are kept and the goal is not reached, above `depth` it is.
     sure, sure_number, sure_amount, depth = 0.0, 0, 0.0, 2.0
     while True:
@@ -189,9 +192,9 @@ def _cut(x, w, ids, count, top, goal, by_mass):
             sure, sure_amount = middle, amount
             sure_number = _number(amounts, count, floor) if by_mass else int(amount)
     ceiling = _floor(top, sure, by_mass) if sure_number else math.inf
-    places = np.empty(number - sure_number, np.int64)
-    _sort_between(x, count, amounts, _floor(top, depth, by_mass), ceiling, places)
-    return _gather_up_to(x, w, ids, count, places[_enough(w, places, goal - sure_amount, by_mass)])
+    waiting = _sort_between(x, count, amounts, _floor(top, depth, by_mass), ceiling, places)
+    last = _enough(w, places, waiting, goal - sure_amount, by_mass)
+    return _gather_up_to(x, w, ids, count, places[last])
 
 
 @_compiled
@@ -224,7 +227,7 @@ def _number(amounts, count, floor):
 
 @_compiled
 def _sort_between(x, count, amounts, floor, ceiling, places):
-    """The places of what reaches `floor` and not `ceiling`, the highest first, of equals the lower."""
+    """Put the places of what reaches `floor` and not `ceiling`, the highest first, of equals the lower; their number."""
     waiting = 0
     for n in range(count):
         if floor <= amounts[n] < ceiling:
@@ -234,17 +237,18 @@ def _sort_between(x, count, amounts, floor, ceiling, places):
                 place -= 1
             places[place] = n
             waiting += 1
+    return waiting
 
 
 @_compiled
-def _enough(w, places, goal, by_mass):
-    """How many of `places`, one less, reach `goal`."""
+def _enough(w, places, waiting, goal, by_mass):
+    """How many of the first of `places`, one less, reach `goal`."""
     amount = 0.0
-    for n in range(places.size - 1):
+    for n in range(waiting - 1):
         amount += w[places[n]] if by_mass else 1.0
         if amount >= goal:
             return n
-    return places.size - 1
+    return waiting - 1
 
 
 @_compiled
