@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
             for take, shown in session.several(runs, bar=bar, stop=interrupt):
                 progress.add(shown, first=take == new)
             for number, take in zip(numbers, session.takes[new:], strict=True):
-                troubles += _finish(take.piece, number, request.model, outputs, progress, interrupt)
+                progress.end(_told(take, stopped=interrupt.asked), take.piece.length - take.after)
+                troubles += _finish(take.piece, number, request.model, outputs, shown=progress.live)
             if interrupt.asked or outputs.useless:
                 break
         troubles += _keep(session, request, outputs)
@@ -95,25 +96,23 @@ def _bar(session: Session, asked: int | None) -> int | None:
     return asked
 
 
-def _told(piece: Piece) -> str:
-    """How much a run made, in bars where the piece has any."""
+def _told(take: Take, stopped: bool) -> str:
+    """How much of the piece a take is, in bars where there are any, and why it is no more."""
+    piece = take.piece
     bars = round(float(piece.bars_of_run), 2)
-    return f"{bars:g} bar{'s' * (bars != 1)}" if bars else counted(piece.length, "token")
+    amount = f"{bars:g} bar{'s' * (bars != 1)}" if bars else counted(piece.length - take.after, "token")
+    return f"{amount}, {'stopped by you' if stopped else 'ended by the model' if piece.ended else 'stopped as asked'}"
 
 
-def _finish(
-    piece: Piece, take: int, model: str, outputs: Outputs, progress: Progress, interrupt: Interrupt
-) -> list[str]:
-    """Write a take and tell of it; return what went wrong."""
-    ending = "stopped by you" if interrupt.asked else "ended by the model" if piece.ended else "stopped as asked"
-    progress.end(f"{_told(piece)}, {ending}", piece.length)
+def _finish(piece: Piece, take: int, model: str, outputs: Outputs, *, shown: bool) -> list[str]:
+    """Write a take and tell of it; return what went wrong. `shown`: it was seen on the terminal already."""
     engine = piece.engine
     dtype = str(engine.dtype).removeprefix("torch.")
     threads = torch.get_num_threads()
     making = Making(
         __version__, model, engine.hash, str(engine.device), dtype, threads, piece.runs, piece.manuscript.prompt
     )
-    written, troubles = outputs.write(Made(piece.work(), making.line()), take, shown=progress.live)
+    written, troubles = outputs.write(Made(piece.work(), making.line()), take, shown=shown)
     if outputs.args.save_state:
         path = outputs.state_path(take)
         try:

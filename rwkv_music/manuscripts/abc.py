@@ -1,5 +1,6 @@
 """Tunes in ABC: the manuscript of models that write a character a token."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
@@ -93,8 +94,8 @@ class AbcManuscript:
 
     def notes(self, ids: Sequence[int]) -> int:
         """See `Manuscript.notes`; notes of chords count each, graces too."""
-        # Without its header a stretch is read as music.
-        return sum(token.kind == "note" for token in lex("K:C\n" + TOKENIZER.decode(ids).rpartition("K:")[2]))
+        music = re.sub(r"^[A-Za-z]:.*$", "", TOKENIZER.decode(ids), flags=re.MULTILINE)
+        return sum(token.kind == "note" for token in lex(f"K:C\n{music}"))
 
     def work(self, made: Sequence[int], ended: bool) -> Tune:
         """See `Manuscript.work`."""
