@@ -121,8 +121,8 @@ def test_instruments_are_kept_to():
     assert playing(Limits(drums=False)) == {row.short for row in MIDI.instruments} - {"p"}
 
 
-@pytest.mark.parametrize("limits", [Limits(programs=frozenset({125}), drums=False), Limits(61, 60, drums=False)])
-def test_limits_that_leave_nothing_are_refused(limits):
+def test_limits_that_leave_nothing_are_refused():
+    limits = Limits(programs=frozenset({125}), drums=False)
     with pytest.raises(ValueError, match="these limits leave nothing to play"):
         MidiWordGrammar(MIDI, limits)
 
