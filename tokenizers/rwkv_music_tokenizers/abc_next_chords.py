@@ -1,0 +1,44 @@
+"""Which chords may follow: notes of one length within the limits, and the number that may stand after them."""
+
+from rwkv_music_tokenizers.abc_next_lengths import chord_steps, close_lengths, longer, sounded, written_steps
+from rwkv_music_tokenizers.abc_next_notes import SIGNS, any_note, begun, missing_tones, most_tones, notes
+from rwkv_music_tokenizers.abc_spot import CLOSE_TONE, Options, Spot
+from rwkv_music_tokenizers.grammar import Limits
+
+
+def in_chord(spot: Spot, limits: Limits) -> Options:
+    """Between the brackets of a chord."""
+    assert spot.chord is not None
+    found = notes(spot._replace(fresh=False, tones=()), limits) if len(spot.chord) < most_tones(limits) else {}
+    if spot.fresh and spot.tones:
+        found["-"] = spot._replace(holding=spot.holding + spot.tones, fresh=False, tones=())
+    if spot.chord and not missing_tones(spot):
+        found["]"] = spot._replace(mode="close", chord=None, tones=spot.chord, fresh=False)
+    return found
+
+
+def grow_close(spot: Spot, limits: Limits) -> Options:
+    """The number after a chord."""
+    return longer(spot, close_lengths(spot))
+
+
+def settle_close(spot: Spot, limits: Limits) -> Spot | None:
+    steps = written_steps(spot, close_lengths(spot))
+    if not steps:
+        return None
+    # All notes can be tied once more unless some are.
+    after = sounded(spot, chord_steps(spot, steps), () if spot.holding else spot.tones, spot.holding)
+    return after._replace(inner=None, holding=())
+
+
+def chord_notes(spot: Spot, limits: Limits) -> Options:
+    """What may follow the bracket that opens a chord."""
+    return notes(begun(spot)._replace(chord=()), limits) if begins_chord(spot, limits) else {}
+
+
+def begins_chord(spot: Spot, limits: Limits) -> bool:
+    """A chord may begin here."""
+    if most_tones(limits) < max(2, len(spot.tied)) or spot.owed == CLOSE_TONE or not spot.room.lengths():
+        return False
+    chord = spot._replace(chord=())
+    return any(any_note(chord, limits, sign) for sign in ("", *SIGNS))
