@@ -1,4 +1,4 @@
-"""Time every backend of RWKV-7's recurrence side by side: `python benchmarks/wkv7.py --json out.json`.
+"""Time every backend of a recurrence side by side: `python benchmarks/wkv.py wkv6 --json out.json`.
 
 Backends take turns within each round, so a machine that is busy or throttled slows them alike; medians over rounds.
 """
@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from rwkv_music_kernels.choose import backends, choose_kernels
-from rwkv_music_kernels.contract import LEAST_LOG_DECAY, Kernels
+from rwkv_music_kernels.contract import LEAST_LOG_DECAY, NO_LOGARITHM
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -31,9 +32,10 @@ def main() -> None:
     runs: dict[str, Callable[[], object]] = {}
     for name in names:
         kernels = choose_kernels(options.device, name)
-        runs[f"{name} forward"] = forward(kernels, tensors)
-        runs[f"{name} forward+backward"] = forward_and_backward(kernels, tensors)
-        runs[f"{name} one token"] = forward(kernels, [*(x[:1, :1].contiguous() for x in tensors[:6]), tensors[6][:1]])
+        recurrence = getattr(kernels, options.recurrence)
+        runs[f"{name} forward"] = forward(recurrence, tensors)
+        runs[f"{name} forward+backward"] = forward_and_backward(recurrence, tensors)
+        runs[f"{name} one token"] = forward(recurrence, first_token(tensors))
     report = {"machine": machine(options.device), "shape": vars(options), "milliseconds": measure(runs, options)}
     report["machine"]["load after"] = os.getloadavg()
     text = json.dumps(report, indent=2, default=str)
@@ -44,6 +46,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recurrence", nargs="?", choices=MAKERS, default="wkv7")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--batch", type=int, default=4)
@@ -58,32 +61,68 @@ def arguments() -> argparse.Namespace:
 
 
 def inputs(options: argparse.Namespace) -> list[torch.Tensor]:
-    """r, w, k, v, a, b, state as RWKV-7 makes them."""
-    generator = torch.Generator().manual_seed(0)
+    """What the recurrence takes, rows in the number type asked for, all else in float32."""
     shape = (options.batch, options.tokens, options.heads, options.head_size)
+    tensors = MAKERS[options.recurrence](shape, torch.Generator().manual_seed(0))
+    types = (DTYPES[options.dtype] if is_row(x, tensors) else torch.float32 for x in tensors)
+    return [x.to(options.device, dtype) for x, dtype in zip(tensors, types, strict=True)]
+
+
+def is_row(x: torch.Tensor, tensors: list[torch.Tensor]) -> bool:
+    """It has a row for each token, as the first of the tensors has."""
+    return x.shape == tensors[0].shape and x is not tensors[-1]
+
+
+def first_token(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The first token of the first piece alone."""
+    *given, state = tensors
+    return [*(x[:1, :1].contiguous() if is_row(x, tensors) else x for x in given), state[:1]]
+
+
+def wkv4(shape: tuple[int, ...], generator: torch.Generator) -> list[torch.Tensor]:
+    """k, v, w, u, state, of as many channels as all heads have."""
+    pieces, tokens, heads, size = shape
+    k, v = (torch.randn(pieces, tokens, heads * size, generator=generator) for _ in range(2))
+    w, u = (torch.randn(heads * size, generator=generator) for _ in range(2))
+    state = torch.zeros(pieces, 3, heads * size)
+    state[:, 2] = NO_LOGARITHM
+    return [k, v, -w.exp(), u, state]
+
+
+def wkv6(shape: tuple[int, ...], generator: torch.Generator) -> list[torch.Tensor]:
+    """r, k, v, w, u, state."""
+    pieces, _, heads, size = shape
+    r, k, v, w = (torch.randn(shape, generator=generator) for _ in range(4))
+    u = torch.randn(heads, size, generator=generator)
+    return [r, k, v, -w.exp(), u, torch.zeros(pieces, heads, size, size)]
+
+
+def wkv7(shape: tuple[int, ...], generator: torch.Generator) -> list[torch.Tensor]:
+    """r, w, k, v, a, b, state as RWKV-7 makes them."""
+    pieces, _, heads, size = shape
     r, w, k, v, away, rate = (torch.randn(shape, generator=generator) for _ in range(6))
     away = torch.nn.functional.normalize(away, dim=-1)
-    tensors = [r, LEAST_LOG_DECAY * w.sigmoid(), k, v, -away, away * rate.sigmoid()]
-    state = torch.zeros(options.batch, options.heads, options.head_size, options.head_size)
-    return [*(x.to(options.device, DTYPES[options.dtype]) for x in tensors), state.to(options.device)]
+    state = torch.zeros(pieces, heads, size, size)
+    return [r, LEAST_LOG_DECAY * w.sigmoid(), k, v, -away, away * rate.sigmoid(), state]
 
 
-def forward(kernels: Kernels, tensors: list[torch.Tensor]) -> Callable[[], object]:
+MAKERS = {"wkv4": wkv4, "wkv6": wkv6, "wkv7": wkv7}
+
+
+def forward(recurrence: Callable[..., Any], tensors: list[torch.Tensor]) -> Callable[[], object]:
     def run() -> object:
-        r, w, k, v, a, b, state = tensors
         with torch.inference_mode():
-            return kernels.wkv7(r, w, k, v, a, b, state)
+            return recurrence(*tensors)
 
     return run
 
 
-def forward_and_backward(kernels: Kernels, tensors: list[torch.Tensor]) -> Callable[[], object]:
-    r, w, k, v, a, b, state = leaves = [x.clone().requires_grad_() for x in tensors]
-    weights = torch.ones_like(v)
+def forward_and_backward(recurrence: Callable[..., Any], tensors: list[torch.Tensor]) -> Callable[[], object]:
+    leaves = [x.clone().requires_grad_() for x in tensors]
 
     def run() -> object:
-        y, _ = kernels.wkv7(r, w, k, v, a, b, state)
-        return torch.autograd.grad(y, leaves, weights)
+        y, _ = recurrence(*leaves)
+        return torch.autograd.grad(y, leaves, torch.ones_like(y))
 
     return run
 
