@@ -219,6 +219,11 @@ def test_pedals_come_up_before_the_end():
     assert grammar.ended and not names(grammar)
 
 
+def test_a_part_named_for_its_pedal_may_move_it_even_towards_the_end():
+    text = DUO + " bar time:0 part:1 pitch:60 length:48 time:12 part:0 pedal:down part:1"
+    assert names(after(text, Limits(polyphony=1), Ending.MUST)) == {"pedal:down"}
+
+
 def test_pedals_are_known_from_the_prompt_or_by_word():
     assert "pedal:down" not in names(after(HEADER + " bar time:0 part:0"))
     assert "pedal:down" in names(after(HEADER + " bar time:0 part:0", pedals=True))

@@ -168,6 +168,15 @@ def test_the_pedal_holds_notes_until_it_comes_up_or_they_are_struck_again():
     ]
 
 
+def test_both_hands_at_a_piano_share_its_pedal():
+    left = track((0, 100, 40), pedals=[(0, 500)])
+    hands = Performance((track((0, 100, 60)), left, track((0, 100, 50), program=48)), 480, rows([(0, 480_000)], 2))
+    ends = [played.notes[0, 1] for played in NOTES.decode(NOTES.encode(hands, PERF)).tracks]
+    assert ends == [480, 480, 100]
+    kept = NOTES.decode(NOTES.encode(hands, NoteOptions(clock="perf", pedal="keep")))
+    assert [len(played.pedals) for played in kept.tracks] == [0, 1, 0]
+
+
 def test_the_pedal_may_be_kept_or_dropped():
     kept = NOTES.encode(PEDALLED, NoteOptions(clock="perf", pedal="keep"))
     assert music(kept).startswith("time:0 part:0 pitch:60 length:10 time:4 pedal:down time:1 pitch:64")
@@ -250,6 +259,7 @@ def test_a_piece_without_an_end_is_refused(clock):
 def test_names_become_ids_again():
     ids = NOTES.encode(PEDALLED)
     assert np.array_equal(NOTES.from_text(NOTES.text(ids)), ids)
+    assert NOTES.tokenizer().encode("bar time:3").ids == NOTES.from_text("bar time:3").tolist()
     with pytest.raises(ValueError, match="'pitch:128' is no token"):
         NOTES.from_text("bar pitch:128")
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.note_vocabulary import (
     BAR,
     DRUM,
@@ -22,7 +23,6 @@ from rwkv_music_tokenizers.note_vocabulary import (
     TEMPOS,
     nearest_tempo,
     transposition,
-    vocabulary_sha256,
     word_tokenizer,
 )
 
@@ -32,7 +32,7 @@ def test_there_are_896_names_and_none_twice():
 
 
 def test_the_vocabulary_is_the_one_that_models_were_trained_on():
-    assert vocabulary_sha256() == "794a4f31f15a9fd9aba2093971f429f179237a13fe5dfe7129154cebc14e6be4"
+    assert NoteTokenizer().sha256 == "794a4f31f15a9fd9aba2093971f429f179237a13fe5dfe7129154cebc14e6be4"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import symusic
 
 from rwkv_music_tokenizers.symusic_scores import from_symusic
@@ -54,3 +55,8 @@ def test_pedals_that_touch_are_one():
         [0, 150],
         [400, 410],
     ]
+
+
+def test_a_score_without_ticks_is_refused():
+    with pytest.raises(ValueError, match="no ticks"):
+        from_symusic(score(ticks=0))

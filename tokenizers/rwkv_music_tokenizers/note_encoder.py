@@ -16,7 +16,7 @@ from rwkv_music_tokenizers.note_clocks import (
 )
 from rwkv_music_tokenizers.note_meters import lay_bars
 from rwkv_music_tokenizers.note_options import NoteOptions
-from rwkv_music_tokenizers.note_parts import Parts, kind_of, seat
+from rwkv_music_tokenizers.note_parts import Parts, kind_of, seat, shared_pedals
 from rwkv_music_tokenizers.note_vocabulary import (
     BOS,
     EOS,
@@ -127,7 +127,8 @@ def _pedals(performance: Performance, parts: Parts, clock: Clock, options: NoteO
         return []
     units = grid_units if clock == "grid" else perf_units
     pedals = []
-    for program, pedal in zip(parts.programs, parts.pedals, strict=True):
+    tables = parts.pedals if options.pedal == "keep" else shared_pedals(parts)
+    for program, pedal in zip(parts.programs, tables, strict=True):
         held = units(performance, pedal[: 0 if program == 128 else None])
         np.minimum(held[:-1, 1], held[1:, 0] - 1, out=held[:-1, 1])
         pedals.append(held[held[:, 0] < held[:, 1]])

@@ -139,16 +139,17 @@ class NoteGrammar:
         said = moment.said
         if said is Said.EOS:
             return mask
+        if said is not Said.PROGRAM and not moment.playing:
+            self._allow_header(mask)
+            return mask
         if said is Said.PITCH:
             self._allow_length(mask)
         elif said is Said.VELOCITY:
             self._players.allow_pitches(mask, moment)
-            if not mask.any():
-                self._allow_way_out(mask)
-        elif said is Said.PROGRAM or moment.playing:
-            self._allow_music(mask)
         else:
-            self._allow_header(mask)
+            self._allow_music(mask)
+        if not mask.any():
+            self._allow_way_out(mask)
         return mask
 
     def _allow_header(self, mask: np.ndarray) -> None:
@@ -198,8 +199,6 @@ class NoteGrammar:
             mask[EOS] = moment.said in (Said.EVENT, Said.GROUP_TEMPO) and self._may_end()
         elif must:
             mask[EOS] = not waiting and self._may_end()
-        if not mask.any():
-            self._allow_way_out(mask)
 
     def _may_end(self) -> bool:
         """No pedal is down, and the last change of tempo is heard."""
@@ -249,10 +248,13 @@ class NoteGrammar:
         moment = self._moment
         if moment.part in self._players.free:
             self._players.allow_pitches(mask, moment)
-            if mask[PITCH:VELOCITY].any():
+            playable = mask[PITCH:VELOCITY].any()
+            if playable:
                 mask[VELOCITY : VELOCITY + 16] = True
                 mask[VELOCITY + moment.velocities[moment.part]] = False
-            if moment.group_pitch == -2 and self._pedal(moment.part):
+            # A part that was named for its pedal alone has nothing else to do.
+            named = moment.said is Said.PART and not playable
+            if moment.group_pitch == -2 and self._pedal(moment.part, named):
                 mask[PEDAL_UP if moment.pedals[moment.part] else PEDAL_DOWN] = True
         if moment.said is Said.PART:
             return
@@ -264,10 +266,10 @@ class NoteGrammar:
             if moment.tempo >= 0:
                 mask[moment.tempo] = False
 
-    def _pedal(self, part: int) -> bool:
-        """Whether the pedal of a part may move."""
+    def _pedal(self, part: int, down: bool = False) -> bool:
+        """Whether the pedal of a part may move; towards the end it only comes up, unless it may go `down` even then."""
         moment = self._moment
-        down = self.ending is not Ending.MUST or moment.pedals[part]
+        down = down or self.ending is not Ending.MUST or moment.pedals[part]
         return self._pedals and down and not moment.drums(part)
 
     def _allow_release(self, mask: np.ndarray) -> None:

@@ -70,6 +70,18 @@ def _united(pedals: np.ndarray) -> np.ndarray:
     return np.stack([pedals[first, 0], until[np.append(first[1:], True)]], axis=1)
 
 
+def shared_pedals(parts: Parts) -> tuple[np.ndarray, ...]:
+    """By part, when a pedal holds its notes (m, 2): a hand at a piano without one of its own has the other hand's."""
+    return tuple(
+        _united(
+            np.concatenate([told for told, twin in zip(parts.pedals, parts.programs, strict=True) if twin == program])
+        )
+        if program in _PIANOS and not len(pedals)
+        else pedals
+        for program, pedals in zip(parts.programs, parts.pedals, strict=True)
+    )
+
+
 def kind_of(parts: Parts) -> str:
     """The kind of a piece by its instruments, one of `KINDS`.
 

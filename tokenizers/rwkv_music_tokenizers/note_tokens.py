@@ -9,6 +9,7 @@ again: the part, the part's velocity (of every part 64..71 at first), and at a b
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,9 +28,13 @@ from rwkv_music_tokenizers.note_vocabulary import (
     PLACE,
     SIZE,
     transposition,
+    vocabulary_sha256,
     word_tokenizer,
 )
 from rwkv_music_tokenizers.performance import Performance
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 DEFAULT_OPTIONS = NoteOptions()
 
@@ -77,6 +82,15 @@ class NoteTokenizer:
                 f"{unknown[:40]!r} is no token of notes; they are called like 'bar', 'time:12', 'pitch:60'"
             )
         return np.array(tokenizer.encode(text).ids, dtype=np.uint16)
+
+    def tokenizer(self) -> "Tokenizer":
+        """The vocabulary as an object of the `tokenizers` library: words between blanks."""
+        return word_tokenizer()
+
+    @property
+    def sha256(self) -> str:
+        """What tells this vocabulary from every other: the sha256 of its names, a line each."""
+        return vocabulary_sha256()
 
     def bars(self, ids: Iterable[int] | np.ndarray) -> np.ndarray:
         """Where bars begin (n,): the places of their tokens."""

@@ -13,8 +13,11 @@ def from_symusic(score: Any) -> Performance:
     """The piece of a symusic `Score` in ticks (made at run time, so without a type to name).
 
     Tracks without notes are left out, notes without length or velocity, lyrics, bends, and controllers other than the
-    sustain pedal. Of tempos, meters and keys told twice at a tick the last holds.
+    sustain pedal. Of tempos, meters and keys told twice at a tick the last holds. Raises ValueError for a score whose
+    quarters have no ticks.
     """
+    if score.ticks_per_quarter < 1:
+        raise ValueError("this score has no ticks in a quarter, so no time passes: expected 1 or more")
     tempos = {event.time: (event.time, event.mspq) for event in score.tempos}
     meters = {event.time: (event.time, event.numerator, event.denominator) for event in score.time_signatures}
     keys = {event.time: (event.time, event.key, event.tonality) for event in score.key_signatures}
