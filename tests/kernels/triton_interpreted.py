@@ -8,9 +8,9 @@ from torch import Tensor, float64
 
 from rwkv_music_kernels.contract import LEAST_LOG_DECAY
 from rwkv_music_kernels.reference import ReferenceKernels
-from rwkv_music_kernels.triton import wkv7_chunk
-from rwkv_music_kernels.triton.chunks import chunks
-from rwkv_music_kernels.triton.kernels import CHUNKED_FROM, TritonKernels
+from rwkv_music_kernels.triton import wkv6_chunk, wkv7_chunk
+from rwkv_music_kernels.triton.chunks import CHUNKED_FROM, chunks
+from rwkv_music_kernels.triton.kernels import TritonKernels
 
 assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_triton_wkv.py, which sets TRITON_INTERPRET"
 
@@ -63,7 +63,7 @@ def four(pieces: int, tokens: int, heads: int, states: int) -> list[Tensor]:
 
 
 MAKERS = {"wkv4": four, "wkv6": six, "wkv7": seven}
-CHUNKED = ["wkv7"]
+CHUNKED = ["wkv6", "wkv7"]
 
 
 def everything(kernels, name: str, tensors: list[Tensor], cu_seqlens: Tensor | None) -> list[Tensor]:
@@ -80,9 +80,11 @@ def everything(kernels, name: str, tensors: list[Tensor], cu_seqlens: Tensor | N
 class Chunked:
     """The kernels that count in chunks, however few the tokens."""
 
+    def wkv6(self, r, k, v, w, u, state, cu_seqlens=None):
+        return wkv6_chunk.run([r, k, v, w, u], state, chunks(r.shape[0], r.shape[1], cu_seqlens, r.device))
+
     def wkv7(self, r, w, k, v, a, b, state, cu_seqlens=None):
-        where = chunks(r.shape[0], r.shape[1], cu_seqlens, r.device, wkv7_chunk.LENGTH)
-        return wkv7_chunk.run([r, w, k, v, a, b], state, where)
+        return wkv7_chunk.run([r, w, k, v, a, b], state, chunks(r.shape[0], r.shape[1], cu_seqlens, r.device))
 
 
 def check(name: str, tensors: list[Tensor], cu_seqlens: Tensor | None = None, kernels=None) -> None:
@@ -121,7 +123,7 @@ def test_nothing_to_learn_keeps_nothing_and_finds_the_same(name):
 
 
 @pytest.mark.parametrize("name", CHUNKED)
-@pytest.mark.parametrize("tokens", [1, 17, 32, 33, 63, 64, 65])
+@pytest.mark.parametrize("tokens", [1, 16, 17, 32, 33, 65])
 def test_chunks_are_the_reference_forward_and_backward(name, tokens):
     torch.manual_seed(tokens)
     check(name, MAKERS[name](1, tokens, 1, 1), kernels=Chunked())
@@ -153,6 +155,14 @@ def test_decays_at_their_bounds_stay_exact_in_chunks(decay):
     tensors = seven(1, 33, 1, 1)
     tensors[1] = torch.full_like(tensors[1], decay)
     check("wkv7", tensors, kernels=Chunked())
+
+
+def test_decays_without_bound_stay_exact_in_chunks():
+    torch.manual_seed(5)
+    r, k, v, w, u, state = six(1, 33, 1, 1)
+    # What one token forgets altogether, the next one keeps almost whole: exp(-exp(x)) for x from 4 to -6.
+    w = -torch.exp(torch.where(noise(*w.shape) > 1, 4.0, -6.0).double())
+    check("wkv6", [r, k, v, w, u, state], kernels=Chunked())
 
 
 def test_a_key_that_comes_again_and_again_costs_no_digits():

@@ -1,4 +1,4 @@
-"""Sequences cut into chunks: where each lies, and the one walk over them that hands the state on."""
+"""Sequences cut into chunks: where each lies, what their kernels share, and the walk that hands the state on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +11,18 @@ from torch import Tensor
 
 from rwkv_music_kernels.triton.sequences import launch
 
-# A part of several kernels; triton.jit's own type forbids to unpack what one returns.
-_part: Any = triton.jit
-
+# Channels of the heads whose states every GPU holds while it walks over the chunks.
+CHUNKED_SIZES = (32, 64)
+# From this many tokens a sequence, in the mean of a batch, chunks replace the loop over tokens: two chunks, the least
+# that hand a state on.
+CHUNKED_FROM = 64
+# Tokens of a chunk, channels of a program where it needs not all of a head's at once, and its warps.
+LENGTH, BLOCK, WARPS = 32, 32, 8
 # Rows of the state in one program of the walk: as few as a matrix product takes, so that many share it.
 ROWS = 16
+
+# A part of several kernels; triton.jit's own type forbids to unpack what one returns.
+_part: Any = triton.jit
 
 
 @dataclass(frozen=True)
@@ -31,28 +38,57 @@ class Chunks:
     stops: Tensor
 
 
-def chunks(pieces: int, tokens: int, cu_seqlens: Tensor | None, device: torch.device, length: int) -> Chunks:
-    """Chunks of `length` tokens of B rows of T tokens, or of the documents that cu_seqlens packs into one row."""
+def chunks(pieces: int, tokens: int, cu_seqlens: Tensor | None, device: torch.device) -> Chunks:
+    """Chunks of LENGTH tokens of B rows of T tokens, or of the documents that cu_seqlens packs into one row."""
     if cu_seqlens is None:
-        each = -(-tokens // length)
+        each = -(-tokens // LENGTH)
         row = torch.arange(pieces, device=device)[:, None] * tokens
-        start = torch.arange(each, device=device) * length
-        stops = (start + length).clamp(max=tokens)
+        begins = torch.arange(each, device=device) * LENGTH
+        stops = (begins + LENGTH).clamp(max=tokens)
         first = torch.arange(pieces + 1, device=device) * each
-        return Chunks(first, (row + start).flatten(), (row + stops).flatten())
-    counts = (cu_seqlens.diff() + length - 1) // length
+        return Chunks(first, (row + begins).flatten(), (row + stops).flatten())
+    counts = (cu_seqlens.diff() + LENGTH - 1) // LENGTH
     first = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    number = torch.arange(tokens // length + counts.numel(), device=device)
-    owner = torch.searchsorted(first, number, right=True) - 1
+    every = torch.arange(tokens // LENGTH + counts.numel(), device=device)
+    owner = torch.searchsorted(first, every, right=True) - 1
     end = torch.nn.functional.pad(cu_seqlens[1:], (0, 1))[owner]
-    begins = torch.minimum(cu_seqlens[owner] + (number - first[owner]) * length, end)
-    return Chunks(first, begins, torch.minimum(begins + length, end))
+    begins = torch.minimum(cu_seqlens[owner] + (every - first[owner]) * LENGTH, end)
+    return Chunks(first, begins, torch.minimum(begins + LENGTH, end))
+
+
+def many(r: Tensor, state: Tensor) -> bool:
+    """Whether r, (B, T, H, N), is counted in chunks.
+
+    Asks only the shapes, so that no GPU is waited for: packed documents are as long as they are in the mean.
+    """
+    return r.shape[-1] in CHUNKED_SIZES and r.shape[0] * r.shape[1] >= CHUNKED_FROM * state.shape[0]
 
 
 @_part
 def dot(x, y, PRECISION: tl.constexpr):
     """The matrix product of two float32 tiles."""
     return tl.dot(x, y, input_precision=PRECISION)
+
+
+@_part
+def number(heads):
+    """This program's number among all chunks and heads."""
+    return tl.program_id(0).to(tl.int64) * heads + tl.program_id(1)
+
+
+@_part
+def tokens(begins, stops, heads, part, N: tl.constexpr, LENGTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Where a part of this program's tokens lies, (LENGTH, BLOCK), which tokens there are, which channels, and `number`."""
+    chunk, columns = tl.program_id(0), part * BLOCK + tl.arange(0, BLOCK)
+    t = tl.load(begins + chunk) + tl.arange(0, LENGTH)
+    at = (t * heads + tl.program_id(1))[:, None] * N + columns[None, :]
+    return at, (t < tl.load(stops + chunk))[:, None], columns, number(heads)
+
+
+@_part
+def load(x, at, inside):
+    """In float32, zero outside."""
+    return tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -102,6 +138,22 @@ def scan(
     return starts, last
 
 
+def start(
+    kernel: Any, where: Chunks, precision: str, *tensors: Tensor, blocks: bool = True, which: tuple[int, ...] = ()
+) -> None:
+    """Start a kernel for every chunk, head and (with `blocks`) BLOCK channels; the first tensor is (…, H, N)."""
+    heads, size = tensors[0].shape[-2:]
+    grid = (where.begins.numel(), heads, size // BLOCK if blocks else 1)
+    launch(
+        kernel, grid, *tensors, where.begins, where.stops, heads, *which, size, LENGTH, precision, BLOCK, warps=WARPS
+    )  # fmt: skip
+
+
+def precision_of(v: Tensor) -> str:
+    """How matrix products round their factors: not at all, or to ten bits where the results keep no more."""
+    return "ieee" if v.dtype == torch.float32 else "tf32"
+
+
 def compile_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, str]]:
     """(kernel, signature, constants, warps, label) of what a model meets."""
     tensors = dict.fromkeys(("state", "decay", "moved", "written", "starts", "last"), "*fp32")
@@ -111,3 +163,16 @@ def compile_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, 
             constants = {"MOVES": moves, "REVERSE": reverse, "PRECISION": precision, "N": 64, "ROWS": ROWS}
             label = f"scan {'moving ' * moves}{'backward ' * reverse}{precision} 64"
             yield scan_kernel, signature, constants, 4, label
+
+
+def chunk_cases(
+    name: str, kernels: tuple[Any, ...], floats: tuple[str, ...]
+) -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, str]]:
+    """The cases of kernels that `start` starts; floats: the tensors that are float32 whatever comes in."""
+    types = {**dict.fromkeys(floats, "*fp32"), "begins": "*i64", "stops": "*i64", "heads": "i32"}
+    for kind, precision in (("bf16", "tf32"), ("fp32", "ieee")):
+        known = {"WHICH": 0, "N": 64, "LENGTH": LENGTH, "PRECISION": precision, "BLOCK": BLOCK}
+        for kernel in kernels:
+            constants = {word: value for word, value in known.items() if word in kernel.arg_names}
+            signature = {word: types.get(word, f"*{kind}") for word in kernel.arg_names if word not in known}
+            yield kernel, signature, constants, WARPS, f"{name} {kernel.__name__} {kind} 64"

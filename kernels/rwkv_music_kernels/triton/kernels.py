@@ -5,15 +5,12 @@ from torch import Tensor, float64, is_grad_enabled
 
 from rwkv_music_kernels.contract import KernelError, check_wkv4, check_wkv6, check_wkv7
 from rwkv_music_kernels.reference import ReferenceKernels
-from rwkv_music_kernels.triton import wkv4, wkv6, wkv7, wkv7_chunk
-from rwkv_music_kernels.triton.chunks import chunks
+from rwkv_music_kernels.triton import wkv4, wkv6, wkv6_chunk, wkv7, wkv7_chunk
+from rwkv_music_kernels.triton.chunks import chunks, many
 from rwkv_music_kernels.triton.elementwise import TritonElementwise
 from rwkv_music_kernels.triton.sequences import sequences
 
 SIZES = (32, 64, 128)
-# From this many tokens a sequence, in the mean of a batch, chunks of matrix products replace the loop over tokens: two
-# chunks, the least that hand a state on.
-CHUNKED_FROM = 64
 
 
 class TritonKernels(TritonElementwise, ReferenceKernels):
@@ -33,9 +30,11 @@ class TritonKernels(TritonElementwise, ReferenceKernels):
     def wkv6(
         self, r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See `Kernels.wkv6`. Takes no float64, and N must be one of SIZES."""
+        """See `Kernels.wkv6`. Takes no float64, and N must be one of SIZES; `many` says how it is counted."""
         pieces, tokens, _, size = check_wkv6(r, k, v, w, u, state, cu_seqlens)
         _check(r, size)
+        if many(r, state):
+            return wkv6_chunk.run([r, k, v, w, u], state, chunks(pieces, tokens, cu_seqlens, r.device))
         where = sequences(pieces, tokens, cu_seqlens, r.device)
         return wkv6.run([r, k, v, w, u], state, where, _learning(r, k, v, w, u, state))
 
@@ -50,12 +49,11 @@ class TritonKernels(TritonElementwise, ReferenceKernels):
         state: Tensor,
         cu_seqlens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """See `Kernels.wkv7`. Takes no float64, and N must be one of SIZES; CHUNKED_FROM says how it is counted."""
+        """See `Kernels.wkv7`. Takes no float64, and N must be one of SIZES; `many` says how it is counted."""
         pieces, tokens, _, size = check_wkv7(r, w, k, v, a, b, state, cu_seqlens)
         _check(r, size)
-        if size in wkv7_chunk.SIZES and _long(r, state):
-            where = chunks(pieces, tokens, cu_seqlens, r.device, wkv7_chunk.LENGTH)
-            return wkv7_chunk.run([r, w, k, v, a, b], state, where)
+        if many(r, state):
+            return wkv7_chunk.run([r, w, k, v, a, b], state, chunks(pieces, tokens, cu_seqlens, r.device))
         where = sequences(pieces, tokens, cu_seqlens, r.device)
         return wkv7.run([r, w, k, v, a, b], state, where, _learning(r, w, k, v, a, b, state))
 
@@ -65,11 +63,6 @@ def _check(x: Tensor, size: int = SIZES[0]) -> None:
         raise KernelError("the kernels 'triton' count in float32; choose 'reference' or 'torch' for float64")
     if size not in SIZES:
         raise KernelError(f"the kernels 'triton' take heads of {SIZES} channels, not {size}")
-
-
-def _long(r: Tensor, state: Tensor) -> bool:
-    """Asks only the shapes, so that no GPU is waited for: packed documents are as long as they are in the mean."""
-    return r.shape[0] * r.shape[1] >= CHUNKED_FROM * state.shape[0]
 
 
 def _learning(*tensors: Tensor) -> bool:

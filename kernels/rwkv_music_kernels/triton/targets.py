@@ -21,7 +21,7 @@ from typing import Any
 
 # Bytes of shared memory that one block may have, by architecture (CUDA C programming guide; CDNA 3 ISA guide).
 SHARED = MappingProxyType({80: 163 << 10, 90: 227 << 10, 100: 227 << 10, 120: 99 << 10, "gfx942": 64 << 10})
-MODULES = ("wkv4", "wkv6", "wkv7", "chunks", "wkv7_chunk", "fused", "decode", "sample")
+MODULES = ("wkv4", "wkv6", "wkv7", "chunks", "wkv6_chunk", "wkv7_chunk", "fused", "decode", "sample")
 # Each process holds a compiler of some hundred megabytes.
 _PROCESSES = 4
 

@@ -23,13 +23,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from rwkv_music_kernels.triton.chunks import Chunks, dot, scan
-from rwkv_music_kernels.triton.sequences import launch
-
-# Channels of the heads whose states the walk over the chunks holds on every GPU.
-SIZES = (32, 64)
-# Tokens of a chunk, channels of a program where it needs not all of a head's at once, and its warps.
-LENGTH, BLOCK, WARPS = 32, 32, 8
+from rwkv_music_kernels.triton.chunks import (
+    LENGTH,
+    Chunks,
+    chunk_cases,
+    dot,
+    load,
+    number,
+    precision_of,
+    scan,
+    start,
+    tokens,
+)
 
 # A part of several kernels; triton.jit's own type forbids to unpack what one returns.
 _part: Any = triton.jit
@@ -46,15 +51,15 @@ def within_kernel(
     m_ab, m_ak = tl.zeros((LENGTH, LENGTH), tl.float32), tl.zeros((LENGTH, LENGTH), tl.float32)
     m_rb, m_rk = tl.zeros((LENGTH, LENGTH), tl.float32), tl.zeros((LENGTH, LENGTH), tl.float32)
     for part in range(N // BLOCK):
-        at, inside, _, _ = _tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
-        w_c = _load(w, at, inside)
+        at, inside, _, _ = tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
+        w_c = load(w, at, inside)
         total = tl.cumsum(w_c, axis=0)
-        a_, r_ = _load(a, at, inside) * tl.exp(total - w_c), _load(r, at, inside) * tl.exp(total)
-        b_ = tl.trans(_load(b, at, inside) * tl.exp(-total))
+        a_, r_ = load(a, at, inside) * tl.exp(total - w_c), load(r, at, inside) * tl.exp(total)
+        b_ = tl.trans(load(b, at, inside) * tl.exp(-total))
         m_ab, m_rb = m_ab + dot(a_, b_, PRECISION), m_rb + dot(r_, b_, PRECISION)
-        k_ = tl.trans(_load(k, at, inside) * tl.exp(-total))
+        k_ = tl.trans(load(k, at, inside) * tl.exp(-total))
         m_ak, m_rk = m_ak + dot(a_, k_, PRECISION), m_rk + dot(r_, k_, PRECISION)
-    place = _place(heads)
+    place = number(heads)
     tl.store(m + _matrix(place, 1, LENGTH), tl.where(earlier, m_ak, 0.0))
     tl.store(m + _matrix(place, 2, LENGTH), tl.where(so_far, m_rb, 0.0))
     tl.store(m + _matrix(place, 3, LENGTH), tl.where(so_far, m_rk, 0.0))
@@ -67,19 +72,19 @@ def map_kernel(
     PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """BLOCK columns of the chunk's map of the state, as scan_kernel takes it."""
-    at, inside, _, place = _tokens(begins, stops, heads, 0, N, LENGTH, N)
-    some, there, keys, _ = _tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
+    at, inside, _, place = tokens(begins, stops, heads, 0, N, LENGTH, N)
+    some, there, keys, _ = tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
     square = place * N * N + tl.arange(0, N)[:, None] * N + keys[None, :]
-    w_c = _load(w, some, there)
+    w_c = load(w, some, there)
     last = tl.sum(w_c, axis=0)
     tl.store(decay + place * N + keys, tl.exp(last))
     to_end = tl.exp(last[None, :] - tl.cumsum(w_c, axis=0))
-    h = dot(tl.trans(tl.load(m + _matrix(place, 0, LENGTH))), _load(b, some, there) * to_end, PRECISION)
-    w_c = _load(w, at, inside)
-    a_ = _load(a, at, inside) * tl.exp(tl.cumsum(w_c, axis=0) - w_c)
+    h = dot(tl.trans(tl.load(m + _matrix(place, 0, LENGTH))), load(b, some, there) * to_end, PRECISION)
+    w_c = load(w, at, inside)
+    a_ = load(a, at, inside) * tl.exp(tl.cumsum(w_c, axis=0) - w_c)
     tl.store(moved + square, dot(tl.trans(a_), h, PRECISION))
-    writes = dot(tl.trans(tl.load(m + _matrix(place, 1, LENGTH))), h, PRECISION) + _load(k, some, there) * to_end
-    tl.store(written + square, dot(tl.trans(_load(v, at, inside)), writes, PRECISION))
+    writes = dot(tl.trans(tl.load(m + _matrix(place, 1, LENGTH))), h, PRECISION) + load(k, some, there) * to_end
+    tl.store(written + square, dot(tl.trans(load(v, at, inside)), writes, PRECISION))
 
 
 @triton.jit
@@ -88,13 +93,13 @@ def output_kernel(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """BLOCK values of y from the states before each chunk."""
-    at, inside, _, place = _tokens(begins, stops, heads, 0, N, LENGTH, N)
-    some, there, values, _ = _tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
+    at, inside, _, place = tokens(begins, stops, heads, 0, N, LENGTH, N)
+    some, there, values, _ = tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
     m_rx, seen = _seen(r, w, a, m, at, inside, place, LENGTH, PRECISION)
     s = tl.load(starts + place * N * N + tl.arange(0, N)[:, None] + values[None, :] * N)
     y_c = dot(seen, s, PRECISION)
     m_rk = dot(m_rx, tl.load(m + _matrix(place, 1, LENGTH)), PRECISION) + tl.load(m + _matrix(place, 3, LENGTH))
-    y_c += dot(m_rk, _load(v, some, there), PRECISION)
+    y_c += dot(m_rk, load(v, some, there), PRECISION)
     tl.store(y + some, y_c.to(y.dtype.element_ty), mask=there)
 
 
@@ -104,10 +109,10 @@ def back_written_kernel(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """BLOCK columns of what y's gradient writes into the state's, dy^T (r_ + M_rb X a_), (chunks, H, N, N)."""
-    at, inside, _, place = _tokens(begins, stops, heads, 0, N, LENGTH, N)
-    some, there, keys, _ = _tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
+    at, inside, _, place = tokens(begins, stops, heads, 0, N, LENGTH, N)
+    some, there, keys, _ = tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
     _, seen = _seen(r, w, a, m, some, there, place, LENGTH, PRECISION)
-    found = dot(tl.trans(_load(dy, at, inside)), seen, PRECISION)
+    found = dot(tl.trans(load(dy, at, inside)), seen, PRECISION)
     tl.store(written + place * N * N + tl.arange(0, N)[:, None] * N + keys[None, :], found)
 
 
@@ -120,22 +125,22 @@ def back_values_kernel(
 
     grads: (chunks, H, N, N), the gradients in the states after each chunk; u, dz: (T, H, N).
     """
-    some, there, values, place = _tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
+    some, there, values, place = tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
     z, du = tl.zeros((LENGTH, BLOCK), tl.float32), tl.zeros((LENGTH, BLOCK), tl.float32)
     dv_c = tl.zeros((LENGTH, BLOCK), tl.float32)
     for part in range(N // BLOCK):
-        at, inside, keys, _ = _tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
+        at, inside, keys, _ = tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
         turned = place * N * N + keys[:, None] + values[None, :] * N
-        w_c = _load(w, at, inside)
+        w_c = load(w, at, inside)
         total = tl.cumsum(w_c, axis=0)
-        z += dot(_load(a, at, inside) * tl.exp(total - w_c), tl.load(starts + turned), PRECISION)
+        z += dot(load(a, at, inside) * tl.exp(total - w_c), tl.load(starts + turned), PRECISION)
         to_end, g = tl.exp(tl.sum(w_c, axis=0)[None, :] - total), tl.load(grads + turned)
-        du += dot(_load(b, at, inside) * to_end, g, PRECISION)
-        dv_c += dot(_load(k, at, inside) * to_end, g, PRECISION)
+        du += dot(load(b, at, inside) * to_end, g, PRECISION)
+        dv_c += dot(load(k, at, inside) * to_end, g, PRECISION)
     x, m_ak = tl.load(m + _matrix(place, 0, LENGTH)), tl.load(m + _matrix(place, 1, LENGTH))
-    z += dot(m_ak, _load(v, some, there), PRECISION)
+    z += dot(m_ak, load(v, some, there), PRECISION)
     tl.store(u + some, dot(x, z, PRECISION), mask=there)
-    dy_c = _load(dy, some, there)
+    dy_c = load(dy, some, there)
     du += dot(tl.trans(tl.load(m + _matrix(place, 2, LENGTH))), dy_c, PRECISION)
     dz_c = dot(tl.trans(x), du, PRECISION)
     tl.store(dz + some, dz_c, mask=there)
@@ -155,12 +160,12 @@ def back_within_kernel(
     dm_ab, dm_ak = tl.zeros((LENGTH, LENGTH), tl.float32), tl.zeros((LENGTH, LENGTH), tl.float32)
     dm_rb, dm_rk = tl.zeros((LENGTH, LENGTH), tl.float32), tl.zeros((LENGTH, LENGTH), tl.float32)
     for part in range(N // BLOCK):
-        at, inside, _, _ = _tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
-        dz_c, dy_c = _load(dz, at, inside), _load(dy, at, inside)
-        u_c, v_c = tl.trans(_load(u, at, inside)), tl.trans(_load(v, at, inside))
+        at, inside, _, _ = tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
+        dz_c, dy_c = load(dz, at, inside), load(dy, at, inside)
+        u_c, v_c = tl.trans(load(u, at, inside)), tl.trans(load(v, at, inside))
         dm_ab, dm_rb = dm_ab + dot(dz_c, u_c, PRECISION), dm_rb + dot(dy_c, u_c, PRECISION)
         dm_ak, dm_rk = dm_ak + dot(dz_c, v_c, PRECISION), dm_rk + dot(dy_c, v_c, PRECISION)
-    place = _place(heads)
+    place = number(heads)
     tl.store(dm + _matrix(place, 0, LENGTH), tl.where(earlier, dm_ab, 0.0))
     tl.store(dm + _matrix(place, 1, LENGTH), tl.where(earlier, dm_ak, 0.0))
     tl.store(dm + _matrix(place, 2, LENGTH), tl.where(so_far, dm_rb, 0.0))
@@ -173,29 +178,29 @@ def back_readers_kernel(
     PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The gradients in r and a, which read the state, for BLOCK keys, and w's as far as it fades what they read."""
-    some, there, keys, place = _tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
+    some, there, keys, place = tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
     da_c, dr_c = tl.zeros((LENGTH, BLOCK), tl.float32), tl.zeros((LENGTH, BLOCK), tl.float32)
     to_next = tl.zeros((BLOCK,), tl.float32)
     for part in range(N // BLOCK):
-        at, inside, values, _ = _tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
+        at, inside, values, _ = tokens(begins, stops, heads, part, N, LENGTH, BLOCK)
         square = place * N * N + values[:, None] * N + keys[None, :]
         s = tl.load(starts + square)
         to_next += tl.sum(s * tl.load(grads + square), axis=0)
-        da_c += dot(_load(dz, at, inside), s, PRECISION)
-        dr_c += dot(_load(dy, at, inside), s, PRECISION)
-    w_c = _load(w, some, there)
+        da_c += dot(load(dz, at, inside), s, PRECISION)
+        dr_c += dot(load(dy, at, inside), s, PRECISION)
+    w_c = load(w, some, there)
     total = tl.cumsum(w_c, axis=0)
-    b_, k_ = _load(b, some, there) * tl.exp(-total), _load(k, some, there) * tl.exp(-total)
+    b_, k_ = load(b, some, there) * tl.exp(-total), load(k, some, there) * tl.exp(-total)
     da_c += dot(tl.load(dm + _matrix(place, 0, LENGTH)), b_, PRECISION)
     da_c += dot(tl.load(dm + _matrix(place, 1, LENGTH)), k_, PRECISION)
     da_c *= tl.exp(total - w_c)
     tl.store(da + some, da_c.to(da.dtype.element_ty), mask=there)
-    da_c *= _load(a, some, there)
+    da_c *= load(a, some, there)
     dr_c += dot(tl.load(dm + _matrix(place, 2, LENGTH)), b_, PRECISION)
     dr_c += dot(tl.load(dm + _matrix(place, 3, LENGTH)), k_, PRECISION)
     dr_c *= tl.exp(total)
     tl.store(dr + some, dr_c.to(dr.dtype.element_ty), mask=there)
-    dr_c = dr_c * _load(r, some, there) + da_c
+    dr_c = dr_c * load(r, some, there) + da_c
     to_next *= tl.exp(tl.sum(w_c, axis=0))
     tl.store(dw + some, tl.cumsum(dr_c, axis=0, reverse=True) - da_c + to_next[None, :], mask=there)
 
@@ -209,33 +214,33 @@ def back_writer_kernel(
 
     WHICH: 0 for b, 1 for k.
     """
-    at, inside, _, place = _tokens(begins, stops, heads, 0, N, LENGTH, N)
-    some, there, keys, _ = _tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
-    w_c = _load(w, some, there)
+    at, inside, _, place = tokens(begins, stops, heads, 0, N, LENGTH, N)
+    some, there, keys, _ = tokens(begins, stops, heads, tl.program_id(2), N, LENGTH, BLOCK)
+    w_c = load(w, some, there)
     total = tl.cumsum(w_c, axis=0)
-    from_a = _load(a, some, there) * tl.exp(total - w_c)
+    from_a = load(a, some, there) * tl.exp(total - w_c)
     found = dot(tl.trans(tl.load(dm + _matrix(place, WHICH, LENGTH))), from_a, PRECISION)
-    from_r = _load(r, some, there) * tl.exp(total)
+    from_r = load(r, some, there) * tl.exp(total)
     found += dot(tl.trans(tl.load(dm + _matrix(place, WHICH + 2, LENGTH))), from_r, PRECISION)
     found *= tl.exp(-total)
-    written = _load(writer, some, there)
+    written = load(writer, some, there)
     read_here = tl.sum(found * written, axis=0)
     g = tl.load(grads + place * N * N + tl.arange(0, N)[:, None] * N + keys[None, :])
-    found += dot(_load(row, at, inside), g, PRECISION) * tl.exp(tl.sum(w_c, axis=0)[None, :] - total)
+    found += dot(load(row, at, inside), g, PRECISION) * tl.exp(tl.sum(w_c, axis=0)[None, :] - total)
     tl.store(dwriter + some, found.to(dwriter.dtype.element_ty), mask=there)
     found *= written
     fading = tl.cumsum(found, axis=0) - found - read_here[None, :]
-    tl.store(dw_more + some, (_load(dw, some, there) + fading).to(dw_more.dtype.element_ty), mask=there)
+    tl.store(dw_more + some, (load(dw, some, there) + fading).to(dw_more.dtype.element_ty), mask=there)
 
 
 @_part
 def _seen(r, w, a, m, at, inside, place, LENGTH: tl.constexpr, PRECISION: tl.constexpr):
     """M_rb X, and by what y reads the state before the chunk, r_ + M_rb X a_."""
-    w_c = _load(w, at, inside)
+    w_c = load(w, at, inside)
     total = tl.cumsum(w_c, axis=0)
     m_rx = dot(tl.load(m + _matrix(place, 2, LENGTH)), tl.load(m + _matrix(place, 0, LENGTH)), PRECISION)
-    reads = dot(m_rx, _load(a, at, inside) * tl.exp(total - w_c), PRECISION)
-    return m_rx, reads + _load(r, at, inside) * tl.exp(total)
+    reads = dot(m_rx, load(a, at, inside) * tl.exp(total - w_c), PRECISION)
+    return m_rx, reads + load(r, at, inside) * tl.exp(total)
 
 
 @_part
@@ -243,26 +248,6 @@ def _matrix(place, which, LENGTH: tl.constexpr):
     """Where one of the four matrices of a chunk and head lies."""
     i = tl.arange(0, LENGTH)
     return (place * 4 + which) * LENGTH * LENGTH + i[:, None] * LENGTH + i[None, :]
-
-
-@_part
-def _place(heads):
-    """This program's number among all chunks and heads."""
-    return tl.program_id(0).to(tl.int64) * heads + tl.program_id(1)
-
-
-@_part
-def _tokens(begins, stops, heads, part, N: tl.constexpr, LENGTH: tl.constexpr, BLOCK: tl.constexpr):
-    """Where a part of this program's tokens lies, (LENGTH, BLOCK), what of it there is, which channels, and `_place`."""
-    chunk, columns = tl.program_id(0), part * BLOCK + tl.arange(0, BLOCK)
-    t = tl.load(begins + chunk) + tl.arange(0, LENGTH)
-    at = (t * heads + tl.program_id(1))[:, None] * N + columns[None, :]
-    return at, (t < tl.load(stops + chunk))[:, None] & (columns >= 0)[None, :], columns, _place(heads)
-
-
-@_part
-def _load(x, at, inside):
-    return tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
 
 
 @_part
@@ -285,7 +270,7 @@ def wkv7_chunk(
     """y and the new state. All six inputs contiguous, (…, H, N); first, begins, stops as in Chunks."""
     y, where, precision = torch.empty_like(v), Chunks(first, begins, stops), precision_of(v)
     m, starts, new_state, _, _ = _states(r, w, k, v, a, b, state, where)
-    _start(output_kernel, where, precision, r, w, v, a, m, starts, y)
+    start(output_kernel, where, precision, r, w, v, a, m, starts, y)
     return y, new_state
 
 
@@ -305,13 +290,13 @@ def wkv7_chunk_backward(
     u, dz, dw_read, dw_moved = (torch.empty_like(v, dtype=torch.float32) for _ in range(4))
     m, starts, _, moved, decay = _states(r, w, k, v, a, b, state, where)
     dm, written = torch.empty_like(m), torch.empty_like(starts)
-    _start(back_written_kernel, where, precision, r, w, a, m, dy, written)
+    start(back_written_kernel, where, precision, r, w, a, m, dy, written)
     grads, dstate = scan(dnew, decay, moved, written, first, precision, reverse=True)
-    _start(back_values_kernel, where, precision, w, k, v, a, b, m, starts, grads, dy, u, dz, dv)
-    _start(back_within_kernel, where, precision, v, dy, u, dz, dm, blocks=False)
-    _start(back_readers_kernel, where, precision, r, w, k, a, b, dm, starts, grads, dy, dz, dr, da, dw_read)
-    _start(back_writer_kernel, where, precision, r, w, b, u, a, dm, grads, dw_read, db, dw_moved, which=(0,))
-    _start(back_writer_kernel, where, precision, r, w, k, v, a, dm, grads, dw_moved, dk, dw, which=(1,))
+    start(back_values_kernel, where, precision, w, k, v, a, b, m, starts, grads, dy, u, dz, dv)
+    start(back_within_kernel, where, precision, v, dy, u, dz, dm, blocks=False)
+    start(back_readers_kernel, where, precision, r, w, k, a, b, dm, starts, grads, dy, dz, dr, da, dw_read)
+    start(back_writer_kernel, where, precision, r, w, b, u, a, dm, grads, dw_read, db, dw_moved, which=(0,))
+    start(back_writer_kernel, where, precision, r, w, k, v, a, dm, grads, dw_moved, dk, dw, which=(1,))
     return [dr, dw, dk, dv, da, db, dstate]
 
 
@@ -329,26 +314,10 @@ def _states(
     m = state.new_empty((count, heads, 4, LENGTH, LENGTH))
     moved, written = (state.new_empty((count, heads, size, size)) for _ in range(2))
     decay = state.new_empty((count, heads, size))
-    _start(within_kernel, where, precision, r, w, k, a, b, m, blocks=False)
-    _start(map_kernel, where, precision, w, k, v, a, b, m, moved, written, decay)
+    start(within_kernel, where, precision, r, w, k, a, b, m, blocks=False)
+    start(map_kernel, where, precision, w, k, v, a, b, m, moved, written, decay)
     starts, new_state = scan(state, decay, moved, written, where.first, precision, reverse=False)
     return m, starts, new_state, moved, decay
-
-
-def _start(
-    kernel: Any, where: Chunks, precision: str, *tensors: Tensor, blocks: bool = True, which: tuple[int, ...] = ()
-) -> None:
-    """Start a kernel for every chunk, head and (with `blocks`) BLOCK channels; the first tensor is (…, H, N)."""
-    heads, size = tensors[0].shape[-2:]
-    grid = (where.begins.numel(), heads, size // BLOCK if blocks else 1)
-    launch(
-        kernel, grid, *tensors, where.begins, where.stops, heads, *which, size, LENGTH, precision, BLOCK, warps=WARPS
-    )  # fmt: skip
-
-
-def precision_of(v: Tensor) -> str:
-    """How matrix products round their factors: not at all, or to ten bits where the results keep no more."""
-    return "ieee" if v.dtype == torch.float32 else "tf32"
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -376,10 +345,4 @@ def compile_cases() -> Iterator[tuple[Any, dict[str, str], dict[str, Any], int, 
         back_readers_kernel, back_writer_kernel,
     )  # fmt: skip
     floats = ("m", "dm", "moved", "written", "decay", "starts", "grads", "u", "row", "dz", "dw")
-    types = {**dict.fromkeys(floats, "*fp32"), "begins": "*i64", "stops": "*i64", "heads": "i32"}
-    for kind, precision in (("bf16", "tf32"), ("fp32", "ieee")):
-        known = {"WHICH": 0, "N": 64, "LENGTH": LENGTH, "PRECISION": precision, "BLOCK": BLOCK}
-        for kernel in kernels:
-            constants = {name: value for name, value in known.items() if name in kernel.arg_names}
-            signature = {name: types.get(name, f"*{kind}") for name in kernel.arg_names if name not in known}
-            yield kernel, signature, constants, WARPS, f"wkv7 {kernel.__name__} {kind} 64"
+    yield from chunk_cases("wkv7", kernels, floats)
