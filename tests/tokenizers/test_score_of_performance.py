@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rwkv_music_tokenizers import notating
+from rwkv_music_tokenizers import layers
 from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.abc_writer import write_abc
 from rwkv_music_tokenizers.bars import check_bars
@@ -16,9 +16,9 @@ from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.keys import Key
 from rwkv_music_tokenizers.midi_reader import read_midi
 from rwkv_music_tokenizers.midi_writer import write_midi
-from rwkv_music_tokenizers.notating import notate
 from rwkv_music_tokenizers.performance import Performance, Track, rows
 from rwkv_music_tokenizers.score import Meter, Score, Tempo
+from rwkv_music_tokenizers.score_of_performance import score_of_performance
 from rwkv_music_tokenizers.spelling import estimate_key, key_of, spelled, spellings
 from rwkv_music_tokenizers.unfold import performed_notes
 
@@ -44,7 +44,7 @@ def melody(*notes: tuple[str, int], start: int = 0) -> list[Note]:
 
 def music(piece: Performance, grid: str = "") -> str:
     """The ABC of the notation below its K: field."""
-    body = write_abc(notate(piece, grid).score).partition("\nK:")[2].splitlines()[1:]
+    body = write_abc(score_of_performance(piece, grid).score).partition("\nK:")[2].splitlines()[1:]
     return "\n".join(line for line in body if not line.startswith("%%"))
 
 
@@ -72,7 +72,7 @@ PIECES = {
 @pytest.mark.parametrize("name", PIECES)
 def test_what_is_on_a_grid_is_written_as_it_is(name: str):
     notes, expected = PIECES[name]
-    found = notate(played(notes))
+    found = score_of_performance(played(notes))
     assert music(played(notes)) == expected
     assert found.approximate == ""
     begin = min(start for start, _, _ in notes) if "upbeat" in name else 0
@@ -111,7 +111,7 @@ def pieces(draw: st.DrawFn) -> Performance:
 @settings(max_examples=60, deadline=None)
 @given(pieces())
 def test_nothing_on_a_grid_is_lost_in_notes_in_abc_or_in_midi(piece: Performance):
-    found = notate(piece)
+    found = score_of_performance(piece)
     assert found.approximate == ""
     score = found.score
     expected = Counter(
@@ -134,7 +134,7 @@ def test_nothing_on_a_grid_is_lost_in_notes_in_abc_or_in_midi(piece: Performance
 def test_notes_a_tick_late_or_rounded_are_where_they_are_meant():
     late = [(start + 1, end, pitch) for start, end, pitch in PIECES["a scale"][0]]
     assert music(played(late)) == "CD EF GA Bc|]"
-    assert notate(played(late)).approximate == ""
+    assert score_of_performance(played(late)).approximate == ""
     # A third of 1024 ticks is none.
     piece = Performance((Track(rows([(0, 341, 60, 64), (341, 683, 62, 64), (683, 1024, 64, 64)], 4)),), 1024)
     assert music(piece).startswith("(3CDE")
@@ -142,7 +142,7 @@ def test_notes_a_tick_late_or_rounded_are_where_they_are_meant():
 
 def test_notes_let_go_early_are_as_long_as_their_values_and_it_is_told():
     short = [(start, end - 23, pitch) for start, end, pitch in PIECES["a scale"][0]]
-    found = notate(played(short))
+    found = score_of_performance(played(short))
     assert music(played(short)) == "CD EF GA Bc|]"
     assert found.approximate == "approximate notation: lengths of 8 of 8 notes rounded"
 
@@ -153,12 +153,12 @@ def test_free_playing_is_moved_to_a_grid_and_says_so():
         (start + int(rng.integers(10, 40)), end + int(rng.integers(-40, 40)), pitch)
         for start, end, pitch in PIECES["a scale"][0]
     ]
-    found = notate(played(loose))
+    found = score_of_performance(played(loose))
     assert music(played(loose)) == "CD EF GA Bc|]"
     assert found.approximate.startswith("approximate notation: played freely, written in 1/8")
     assert found.score.header("N") == found.approximate
     with pytest.raises(NotationError, match="there is no grid '1/7'"):
-        notate(played(loose), "1/7")
+        score_of_performance(played(loose), "1/7")
 
 
 def test_free_triplets_are_written_as_triplets():
@@ -177,7 +177,7 @@ def test_every_track_is_a_part_with_its_name_its_instrument_and_its_clef():
         Track(rows([(*beat[0], 64)], 4), 0, drums=True),
         Track(rows([], 4), 5, name="silent"),
     )
-    parts = notate(Performance(tracks, TICKS)).score.parts
+    parts = score_of_performance(Performance(tracks, TICKS)).score.parts
     assert [(part.name, part.program, part.properties) for part in parts] == [
         ("1", 40, 'name="Geige"'),
         ("2", 43, "clef=bass"),
@@ -195,7 +195,7 @@ def test_changes_of_meter_key_and_tempo_stand_where_they_happen():
         rows([(0, 0, 0), (3360, 2, 1)], 3),
         "Air",
     )
-    score = notate(piece).score
+    score = score_of_performance(piece).score
     assert (score.title, score.meter.text, score.key, score.tempo) == ("Air", "4/4", Key("C"), Tempo(Fraction(120)))
     first, second, third, last = score.parts[0].bars
     assert not any(isinstance(item, Meter | Key | Tempo) for item in first.items)
@@ -210,7 +210,7 @@ def test_a_first_change_of_meter_off_the_bar_lines_makes_an_upbeat():
     piece = Performance(
         (Track(rows([(*note, 64) for note in notes], 4)),), TICKS, meters=rows([(0, 4, 4), (2400, 3, 4)], 3)
     )
-    assert [bar.length for bar in notate(piece).score.parts[0].bars] == [1, 4, 3]
+    assert [bar.length for bar in score_of_performance(piece).score.parts[0].bars] == [1, 4, 3]
 
 
 def test_a_rubato_becomes_a_few_marks_of_tempo():
@@ -219,7 +219,7 @@ def test_a_rubato_becomes_a_few_marks_of_tempo():
         (number * 120, 500_000 + (number % 7) * 10_000 + (300_000 if number >= 128 else 0)) for number in range(256)
     ]
     piece = Performance((Track(rows([(*note, 64) for note in notes], 4)),), TICKS, rows(tempos, 2))
-    marks = [item for bar in notate(piece).score.bars() for item in bar.items if isinstance(item, Tempo)]
+    marks = [item for bar in score_of_performance(piece).score.bars() for item in bar.items if isinstance(item, Tempo)]
     assert marks == [Tempo(Fraction(72))]
 
 
@@ -234,7 +234,7 @@ def test_a_rubato_becomes_a_few_marks_of_tempo():
 )
 def test_the_key_of_a_scale_is_found(scale: str, key: Key):
     notes = melody(*[(pitch, 480) for pitch in scale.split()])
-    assert notate(played(notes, key=None)).score.key == key
+    assert score_of_performance(played(notes, key=None)).score.key == key
 
 
 def test_silence_is_in_c():
@@ -261,13 +261,14 @@ def test_a_leading_note_is_raised_in_minor_and_a_seventh_lowered_in_major():
 
 def test_what_is_too_long_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(NotationError, match="there are no notes to write"):
-        notate(Performance((Track(rows([], 4)),), TICKS))
+        score_of_performance(Performance((Track(rows([], 4)),), TICKS))
     far = [(0, 480, 60), (100_000_000, 100_000_480, 60)]
     with pytest.raises(NotationError, match="bars; only shorter pieces"):
-        notate(played(far, meter=(1, 4)))
-    # A cluster let go note by note, a bar each.
-    with pytest.raises(NotationError, match="60,000 notes and rests; only shorter pieces"):
-        notate(played([(0, 1920 * (9000 - pitch), pitch) for pitch in range(128)]))
-    monkeypatch.setattr(notating, "MOST_NOTES", 5)
+        score_of_performance(played(far, meter=(1, 4)))
+    # A cluster let go note by note.
+    monkeypatch.setattr(layers, "MOST_ITEMS", 1000)
+    with pytest.raises(NotationError, match="1,000 notes and rests; only shorter pieces"):
+        score_of_performance(played([(0, 1920 * (130 - pitch), pitch) for pitch in range(128)]))
+    monkeypatch.setattr("rwkv_music_tokenizers.score_of_performance.MOST_NOTES", 5)
     with pytest.raises(NotationError, match="8 notes; at most 5 can be written"):
-        notate(played(PIECES["a scale"][0]))
+        score_of_performance(played(PIECES["a scale"][0]))

@@ -50,7 +50,7 @@ class _Frame:
     tempos: list[tuple[Fraction, Tempo]]
 
 
-def notate(performance: Performance, grid: str = "") -> Notation:
+def score_of_performance(performance: Performance, grid: str = "") -> Notation:
     """The score of a performance, a part for each track that has notes; its bars as `bar_lines.rule` says.
 
     `grid` names one of `time_grid.GRIDS` to write free playing in; by default the simplest that fits, and none where
