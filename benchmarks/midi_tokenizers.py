@@ -1,4 +1,6 @@
-"""How fast MIDI becomes tokens, ours beside MidiTok's REMI: `python benchmarks/midi_tokenizers.py FOLDER --json out.json`.
+"""How fast MIDI becomes tokens, ours beside MidiTok's REMI.
+
+    python benchmarks/midi_tokenizers.py FOLDER --json out.json
 
 FOLDER is searched for .mid files. Every file's bytes are in memory; the ways take turns, a block of files each, so that
 a machine that is busy or throttled slows them alike. CPU seconds of the one process are counted, not the clock's.

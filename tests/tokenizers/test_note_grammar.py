@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rwkv_music_tokenizers.grammar import Ending, Limits
+from rwkv_music_tokenizers.grammar import Ending, Grammar, Limits
 from rwkv_music_tokenizers.note_grammar import NoteGrammar
 from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
@@ -19,7 +19,7 @@ DUO = HEADER + " part:1 program:40"
 PERFORMED = "<bos> <perf> kind:piano part:0 program:0"
 
 
-def after(text, limits=None, ending=Ending.MAY, **more):
+def after(text, limits=None, ending=Ending.MAY, **more) -> Grammar:
     grammar = NoteGrammar(NOTES.from_text(text).tolist(), limits or Limits(), **more)
     grammar.ending = ending
     return grammar

@@ -41,7 +41,7 @@ def perf_units(performance: Performance, ticks: np.ndarray) -> np.ndarray:
 
 
 def choose_clock(performance: Performance, onsets: np.ndarray) -> Clock:
-    """The clock of a piece whose notes begin at `onsets` (ticks): the grid where they lie on it, else the performed one."""
+    """The clock of a piece whose notes begin at `onsets` (ticks): the grid where they lie on it, else perf."""
     if not len(onsets):
         return "grid"
     ticks = performance.ticks

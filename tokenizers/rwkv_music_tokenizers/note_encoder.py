@@ -157,7 +157,7 @@ def _grid(
 
 
 def _keys(performance: Performance, starts: np.ndarray, last_bar: int) -> tuple[int, list[tuple[int, int]]]:
-    """The place of the first key, and the (bar, place) of those that follow: at the nearest bar lines before the last."""
+    """The place of the first key, and the (bar, place) of those that follow: each at the nearest bar line."""
     told: list[tuple[int, int]] = []
     for tick, fifths, minor in performance.keys.tolist():
         unit = grid_units(performance, tick)

@@ -1,4 +1,4 @@
-"""Notes that are valid by construction: which tokens may follow, so that there is one way to say a piece, and it ends."""
+"""Notes that are valid by construction: which tokens may follow, so that a piece has one way to be said, and ends."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -215,7 +215,7 @@ class NoteGrammar:
             mask[TIME + 1 : TIME + _TIMES] = True
 
     def _allow_changes(self, mask: np.ndarray) -> None:
-        """At the end of the header, a part more; at a bar, a new meter and key; the first bar has those of the header."""
+        """At the end of the header, a part more; at a bar, a new meter and key, but the first has the header's."""
         moment = self._moment
         if moment.said is Said.PROGRAM:
             mask[PART + len(moment.programs)] = len(moment.programs) < MOST_PARTS

@@ -54,11 +54,11 @@ def _partial_bar(units: int) -> tuple[int, ...]:
 
 
 def lay_bars(meters: Sequence[Sequence[int]], last: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Bars up to the one in which unit `last` lies: where they begin (n,), and (bar, place of its meter) where it changes.
+    """Bars up to the one in which unit `last` lies: where they begin (n,), and each change of meter, (bar, place).
 
-    meters: (unit, beats, beat) in order. A change begins a bar, whatever the bars before it lack: what does not fill one
-    is a shorter bar with a meter of its own, the first of the piece (an upbeat that the file does not tell) or the last
-    before the change. Changes are moved to the nearest 1/32.
+    meters: (unit, beats, beat) in order. A change begins a bar, whatever the bars before it lack: what does not fill
+    one is a shorter bar with a meter of its own, the first of the piece (an upbeat that the file does not tell) or the
+    last before the change. Changes are moved to the nearest 1/32.
     """
     told: dict[int, int] = {0: listed_meter(*DEFAULT_METER)}
     for unit, beats, beat in meters:

@@ -12,8 +12,8 @@ class NoteOptions:
 
     # "grid": bars and 1/24 quarters; "perf": 10 ms, as played; "auto": the grid where the notes lie on it.
     clock: Literal["auto", "grid", "perf"] = "auto"
-    # The sustain pedal: "fold" makes the notes that it holds longer (as played; on the grid it is dropped), "keep" writes
-    # it down, "drop" leaves it out.
+    # The sustain pedal: "fold" makes the notes that it holds longer (as played; on the grid it is dropped), "keep"
+    # writes it down, "drop" leaves it out.
     pedal: Literal["fold", "keep", "drop"] = "fold"
     # One of `KINDS`; "" for what the instruments say.
     kind: str = ""

@@ -52,7 +52,7 @@ def checked(ids: object) -> np.ndarray:
 
 
 def read_document(ids: object) -> Performance:
-    """The music of a document or of its beginning, up to the first end token. Raises ValueError for ids out of range."""
+    """The music of a document or of its beginning, up to the first end. Raises ValueError for ids out of range."""
     return _Document(checked(ids)).performance()
 
 

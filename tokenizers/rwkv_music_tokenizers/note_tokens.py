@@ -2,8 +2,8 @@
 
 A document is `<bos> <grid> kind meter key tempo (part program)*`, then for each bar `bar [meter] [key]`, then at rising
 places in the bar `time [tempo]` and the notes that begin there, by part and pitch: `[part] [velocity] pitch length`, or
-`[part] [velocity] drum`; at the end `<eos>`. As performed it is `<bos> <perf> kind [key] (part program)*` and no bars: a
-time says how long after the one before, in 10 ms, and longer silences take several. What does not change is not said
+`[part] [velocity] drum`; at the end `<eos>`. As performed it is `<bos> <perf> kind [key] (part program)*` and no bars:
+a time says how long after the one before, in 10 ms, and longer silences take several. What does not change is not said
 again: the part, the part's velocity (of every part 64..71 at first), and at a bar the meter and the key.
 """
 

@@ -17,7 +17,7 @@ SIZE = 896
 KINDS = ("piano", "strings", "song", "tune", "ensemble", "drums", "other")
 # Every meter of quarters, eighths, sixteenths and so on whose bar is at most 8 quarters, by denominator.
 METERS = tuple((n, d) for d in (1, 2, 4, 8, 16) for n in range(1, 2 * d + 1)) + ((1, 32), (3, 32))
-# Quarters a minute: the marks of metronomes, a twentieth apart, carried on at both ends, and three more that are common.
+# Quarters a minute: the marks of metronomes, a twentieth apart, carried on at both ends, and three more in common use.
 # fmt: off
 TEMPOS = (
     20, 21, 22, 23, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 63, 66, 69, 72, 76, 80,

@@ -27,9 +27,9 @@ from rwkv_music_tokenizers.note_vocabulary import (
     VELOCITY,
 )
 
-# An event: time << 25 | order << 12 | velocity << 7 | length, counted from 1, 0 for none. A bar comes first at its time,
-# then a tempo (on the performed clock, a time alone), then the parts: each with its pedal, then its notes by pitch. What
-# bars and tempos say stands where notes have velocity and length.
+# An event: time << 25 | order << 12 | velocity << 7 | length, counted from 1, 0 for none. A bar comes first at its
+# time, then a tempo (on the performed clock, a time alone), then the parts: each with its pedal, then its notes by
+# pitch. What bars and tempos say stands where notes have velocity and length.
 _TIME, _ORDER, _VELOCITY = 25, 12, 7
 _ORDERS, _SAID, _LENGTHS = (1 << _TIME - _ORDER) - 1, (1 << _ORDER) - 1, (1 << _VELOCITY) - 1
 _BAR, _TEMPO = range(2)
