@@ -13,6 +13,7 @@ from rwkv_music.counting import BarCount
 from rwkv_music.manuscripts.abc_free import TOKENIZER, FreeAbc
 from rwkv_music.opening import Opening
 from rwkv_music.works import Tune
+from rwkv_music_tokenizers.abc_grammar import AbcGrammar
 from rwkv_music_tokenizers.abc_lexer import lex
 from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.grammar import Grammar, Limits
@@ -55,6 +56,8 @@ class AbcManuscript:
 
     def grammar(self, free: bool, limits: Limits) -> Grammar:
         """See `Manuscript.grammar`."""
+        if not free:
+            return AbcGrammar(self.opening.heard, limits)
         grammar = FreeAbc(self.opening.heard)
         return Untouched(grammar) if self.opening.inside else grammar
 
@@ -136,9 +139,9 @@ class AbcManuscript:
 
 
 class Untouched:
-    """A grammar under which new music changes nothing of the note that the prompt ends with."""
+    """Free ABC in which new music changes nothing of the note that the prompt ends with."""
 
-    def __init__(self, grammar: Grammar):
+    def __init__(self, grammar: FreeAbc):
         self.ending = grammar.ending
         self._grammar = grammar
         self._begun = False
