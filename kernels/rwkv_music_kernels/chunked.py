@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rwkv_music_kernels.contract import check_wkv7
+from rwkv_music_kernels.contract import KernelError, check_wkv6, check_wkv7
 from rwkv_music_kernels.packed import each_document
-from rwkv_music_kernels.reference import ReferenceKernels, wkv7_steps
+from rwkv_music_kernels.reference import ReferenceKernels, wkv6_steps, wkv7_steps
 
 # Below this many tokens the plain loop starts fewer torch operations.
 _FEW_TOKENS = 4
@@ -15,13 +15,38 @@ _FEW_TOKENS = 4
 class ChunkedKernels(ReferenceKernels):
     """Matrix products inside chunks, one small product a chunk between them; float32 or float64, autograd through torch.
 
-    `chunk`: tokens a chunk. Exponents are centred on the middle of a chunk, so chunks up to 256 stay in range.
+    `chunk`: tokens a chunk, a power of two. RWKV-7's exponents are centred on the middle of a chunk, so chunks up to 256
+    stay in range; RWKV-6's are never above 0.
     """
 
     name = "torch"
 
     def __init__(self, chunk: int = 32):
+        """Raises KernelError where `chunk` is no power of two."""
+        if chunk < 1 or chunk & (chunk - 1):
+            raise KernelError(f"a chunk has a power of two of tokens, not {chunk}")
         self.chunk = chunk
+
+    def wkv6(
+        self, r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `Kernels.wkv6`; where all are float64, so are the sums and the new state."""
+        check_wkv6(r, k, v, w, u, state, cu_seqlens)
+        with torch.autocast(r.device.type, enabled=False):
+            if cu_seqlens is None:
+                return self._wkv6(r, k, v, w, u, state)
+            return each_document(
+                lambda r, k, v, w, own: self._wkv6(r, k, v, w, u, own), (r, k, v, w), state, cu_seqlens
+            )
+
+    def _wkv6(self, r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = r.shape[1]
+        if tokens < _FEW_TOKENS:
+            return wkv6_steps(r, k, v, w, u, state)
+        chunk = min(self.chunk, 1 << (tokens - 1).bit_length())
+        rs, ks, vs, ws = (_cut(x.to(state.dtype), chunk) for x in (r, k, v, w))
+        y, new_state = _wkv6_chunks(rs, ks, vs, ws, u.to(state.dtype), state)
+        return y.to(v.dtype).flatten(2, 3)[:, :, :tokens].transpose(1, 2).contiguous(), new_state
 
     def wkv7(
         self,
@@ -56,6 +81,40 @@ def _cut(x: Tensor, chunk: int) -> Tensor:
     """(B, T, H, N) as (B, chunks, H, chunk, N); zeros behind the last token change neither state nor y."""
     x = pad(x, (0, 0, 0, 0, 0, -x.shape[1] % chunk))
     return x.unflatten(1, (-1, chunk)).transpose(2, 3)
+
+
+def _wkv6_chunks(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """r, k, v, w (B, chunks, H, n, N), u (H, N); y is (B, H, chunks, n, N).
+
+    What later tokens read of earlier ones is halved again and again: the second half of a span reads the first in one
+    product, the decay between two tokens split at the middle. So every exponent is a sum of log decays alone.
+    """
+    written = v.mT @ (k * _after(w).exp())  # (B, chunks, H, N, N)
+    decay = w.sum(dim=-2, keepdim=True).exp()
+    starts = []
+    for i in range(written.shape[1]):
+        starts.append(state)
+        state = state * decay[:, i] + written[:, i]
+    y = (r * _before(w).exp()) @ torch.stack(starts, dim=1).mT + (r * u[:, None] * k).sum(dim=-1, keepdim=True) * v
+    half = r.shape[-2] // 2
+    while half:
+        rs, ks, vs, ws = (x.unflatten(-2, (-1, 2, half)) for x in (r, k, v, w))
+        reads = rs[..., 1, :, :] * _before(ws[..., 1, :, :]).exp()
+        writes = ks[..., 0, :, :] * _after(ws[..., 0, :, :]).exp()
+        seen = (reads @ writes.mT) @ vs[..., 0, :, :]
+        y = y + torch.stack((torch.zeros_like(seen), seen), dim=-3).flatten(-4, -2)
+        half //= 2
+    return y.transpose(1, 2), state
+
+
+def _before(w: Tensor) -> Tensor:
+    """The sum of w over the tokens before each."""
+    return pad(w[..., :-1, :], (0, 0, 1, 0)).cumsum(dim=-2)
+
+
+def _after(w: Tensor) -> Tensor:
+    """The sum of w over the tokens behind each; no difference of sums, which would lose what is small beside the rest."""
+    return pad(w[..., 1:, :], (0, 0, 0, 1)).flip(-2).cumsum(dim=-2).flip(-2)
 
 
 def _wkv7_chunks(
