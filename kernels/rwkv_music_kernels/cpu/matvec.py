@@ -47,7 +47,9 @@ def instruction_set() -> str:
     """The widest vectors that the tiles are compiled to, for a person to read."""
     platform, features = target()
     known = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse2": "SSE2", "sve": "SVE", "neon": "NEON"}
-    return next((name for feature, name in known.items() if feature in features), platform.split("-")[0])
+    # Every 64-bit ARM has NEON, and not every system names it.
+    otherwise = "NEON" if platform.startswith(("aarch64", "arm64")) else platform.split("-")[0]
+    return next((name for feature, name in known.items() if feature in features), otherwise)
 
 
 # Sums are kept in registers: sixteen of AVX-512's thirty-two, twelve of AVX2's sixteen.
