@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rwkv_music_kernels.contract import LEAST_LOG_DECAY
+from rwkv_music_kernels.contract import LEAST_LOG_DECAY, Kernels
 from rwkv_music_kernels.reference import ReferenceKernels
 
 pytest.importorskip("triton", reason="Triton is for Linux; pip install triton")
@@ -44,15 +44,33 @@ def test_every_kernel_fits_every_gpu_it_is_meant_for(tmp_path):
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype, within", [(torch.float32, 1e-5), (torch.bfloat16, 5e-3), (torch.float16, 5e-3)])
 @pytest.mark.parametrize("tokens", [1, 63, 64, 257])
-def test_on_a_gpu(dtype, within, tokens):
+@pytest.mark.parametrize("name", ["wkv6", "wkv7"])
+def test_on_a_gpu(name, dtype, within, tokens):
     from rwkv_music_kernels.triton.kernels import TritonKernels
 
     torch.manual_seed(tokens)
-    r, k, v = (torch.randn(2, tokens, 3, 64, device="cuda", dtype=dtype) for _ in range(3))
-    away = torch.nn.functional.normalize(torch.randn(2, tokens, 3, 64, device="cuda"), dim=-1)
-    w = (LEAST_LOG_DECAY * torch.rand(2, tokens, 3, 64, device="cuda")).to(dtype)
+    shape = (2, tokens, 3, 64)
+    r, k, v = (torch.randn(shape, device="cuda", dtype=dtype) for _ in range(3))
     state = torch.randn(2, 3, 64, 64, device="cuda")
-    inputs = [r, w, k, v, -away.to(dtype), (0.5 * away).to(dtype), state]
-    truth = ReferenceKernels().wkv7(*(x.double() for x in inputs))
-    for found, expected in zip(TritonKernels().wkv7(*inputs), truth, strict=True):
-        assert (found.double() - expected).square().mean().sqrt() <= within * expected.square().mean().sqrt()
+    if name == "wkv7":
+        away = torch.nn.functional.normalize(torch.randn(shape, device="cuda"), dim=-1)
+        w = (LEAST_LOG_DECAY * torch.rand(shape, device="cuda")).to(dtype)
+        inputs = [r, w, k, v, -away.to(dtype), (0.5 * away).to(dtype), state]
+    else:
+        w = -torch.exp(2 * torch.randn(shape, device="cuda")).to(dtype)
+        inputs = [r, k, v, w, torch.randn(3, 64, device="cuda", dtype=dtype), state]
+    truth = _everything(ReferenceKernels(), name, [x.double() for x in inputs])
+    for place, (found, expected) in enumerate(zip(_everything(TritonKernels(), name, inputs), truth, strict=True)):
+        error = (found.double() - expected).square().mean().sqrt()
+        # Gradients are sums over tokens of what was rounded before, and are rounded once more.
+        assert error <= (within if place < 2 else 2 * within) * expected.square().mean().sqrt(), place
+
+
+def _everything(kernels: Kernels, name: str, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """y, the new state, and the gradients of a sum over both with fixed random weights."""
+    leaves = [x.detach().requires_grad_() for x in tensors]
+    results = getattr(kernels, name)(*leaves)
+    generator = torch.Generator("cuda").manual_seed(1)
+    weights = [torch.randn(x.shape, generator=generator, device="cuda", dtype=torch.float64) for x in results]
+    loss = torch.stack([(x.double() * weight).sum() for x, weight in zip(results, weights, strict=True)]).sum()
+    return [*(x.detach() for x in results), *torch.autograd.grad(loss, leaves)]

@@ -18,8 +18,8 @@ def forward_kernel(
     k, v, w, u, state, y, new_state, kept, ends, width, keep: tl.constexpr, CHANNELS: tl.constexpr
 ):  # fmt: skip
     """y and the new state; with `keep` also the three sums before every token, kept (T, 3, C)."""
-    sequence = tl.program_id(1).to(tl.int64)
-    c = tl.program_id(0).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
+    sequence = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < width
     own = state + sequence * 3 * width + c
     above = tl.load(own, mask=inside, other=0.0)
@@ -56,8 +56,8 @@ def backward_kernel(
     g_above and g_below are the gradients in the sums themselves, scaled like the sums by exp(top); what the loss holds
     of `top` beyond that goes to the exponent that won.
     """
-    sequence = tl.program_id(1).to(tl.int64)
-    c = tl.program_id(0).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
+    sequence = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
     inside = c < width
     w_c = tl.load(w + c, mask=inside, other=0.0).to(tl.float32)
     u_c = tl.load(u + c, mask=inside, other=0.0).to(tl.float32)
@@ -116,7 +116,7 @@ def wkv4(
     width = k.shape[-1]
     y, new_state = torch.empty_like(v), torch.empty_like(state)
     kept = state.new_empty((k.numel() // width if keep else 0, 3, width))
-    grid = (triton.cdiv(width, CHANNELS), state.shape[0])
+    grid = (state.shape[0], triton.cdiv(width, CHANNELS))
     launch(forward_kernel, grid, k, v, w, u, state, y, new_state, kept, ends, width, keep, CHANNELS, warps=2)
     return y, new_state, kept
 
@@ -137,7 +137,7 @@ def wkv4_backward(
     dk, dv = torch.empty_like(k, dtype=torch.float32), torch.empty_like(v, dtype=torch.float32)
     dw, du = dnew.new_empty((dnew.shape[0], width)), dnew.new_empty((dnew.shape[0], width))
     dstate = torch.empty_like(dnew)
-    grid = (triton.cdiv(width, CHANNELS), dnew.shape[0])
+    grid = (dnew.shape[0], triton.cdiv(width, CHANNELS))
     launch(
         backward_kernel, grid, k, v, w, u, kept, last, dy, dnew, dk, dv, dw, du, dstate, ends, width, CHANNELS, warps=2
     )

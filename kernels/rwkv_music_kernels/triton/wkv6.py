@@ -21,9 +21,9 @@ def forward_kernel(
     ROWS: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     """y and the new state; with `keep` also the state before every CHUNK tokens."""
-    row_block = tl.program_id(0).to(tl.int64)
-    sequence = tl.program_id(1).to(tl.int64) // heads
-    head = tl.program_id(1).to(tl.int64) % heads
+    row_block = tl.program_id(1).to(tl.int64)
+    sequence = tl.program_id(0).to(tl.int64) // heads
+    head = tl.program_id(0).to(tl.int64) % heads
     rows, columns = row_block * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
     square = rows[:, None] * N + columns[None, :]
     s = tl.load(state + (sequence * heads + head) * N * N + square)
@@ -53,13 +53,13 @@ def backward_kernel(
 
     parts: (N / ROWS, 3, T, H, N), the rows' parts of the gradients in r, k and w; du: (N / ROWS, S, H, N) likewise.
     """
-    row_block = tl.program_id(0).to(tl.int64)
-    sequence = tl.program_id(1).to(tl.int64) // heads
-    head = tl.program_id(1).to(tl.int64) % heads
+    row_block = tl.program_id(1).to(tl.int64)
+    sequence = tl.program_id(0).to(tl.int64) // heads
+    head = tl.program_id(0).to(tl.int64) % heads
     rows, columns = row_block * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
     square = rows[:, None] * N + columns[None, :]
     lane = tl.arange(0, ROWS)[:, None] * N + columns[None, :]
-    own = scratch + (tl.program_id(1).to(tl.int64) * (N // ROWS) + row_block) * CHUNK * ROWS * N
+    own = scratch + (tl.program_id(0).to(tl.int64) * (N // ROWS) + row_block) * CHUNK * ROWS * N
     g = tl.load(dnew + (sequence * heads + head) * N * N + square)
     u_h = tl.load(u + head * N + columns).to(tl.float32)
     du_h = tl.zeros((N,), tl.float32)
@@ -96,7 +96,7 @@ def backward_kernel(
             g = g * decay[None, :] + dy_t[:, None] * r_t[None, :]
         tl.debug_barrier()
     tl.store(dstate + (sequence * heads + head) * N * N + square, g)
-    sequences = tl.num_programs(1).to(tl.int64) // heads
+    sequences = tl.num_programs(0).to(tl.int64) // heads
     tl.store(du + ((row_block * sequences + sequence) * heads + head) * N + columns, du_h)
 
 
@@ -110,7 +110,7 @@ def wkv6(
     y, new_state = torch.empty_like(v), torch.empty_like(state)
     kept = state.new_empty((room if keep else 0, heads, size, size))
     rows = rows_of(size)
-    grid = (size // rows, state.shape[0] * heads)
+    grid = (state.shape[0] * heads, size // rows)
     launch(
         forward_kernel,
         grid,
@@ -152,8 +152,8 @@ def wkv6_backward(
     parts = dnew.new_empty((size // rows, 3, tokens, heads, size))
     dv, dstate = torch.empty_like(v, dtype=torch.float32), torch.empty_like(dnew)
     du = dnew.new_empty((size // rows, dnew.shape[0], heads, size))
-    grid = (size // rows, dnew.shape[0] * heads)
-    scratch = dnew.new_empty((grid[1] * grid[0], CHUNK, rows, size))
+    grid = (dnew.shape[0] * heads, size // rows)
+    scratch = dnew.new_empty((grid[0] * grid[1], CHUNK, rows, size))
     launch(backward_kernel, grid, r, k, v, w, u, kept, scratch, dy, dnew, parts, dv, dstate, du, ends, kept_from, heads, tokens, size, rows,
         CHUNK, warps=4)  # fmt: skip
     dr, dk, dw = parts.sum(0).view(3, *r.shape).unbind(0)

@@ -21,9 +21,9 @@ def forward_kernel(
     ROWS: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     """y and the new state; with `keep` also the state before every CHUNK tokens."""
-    row_block = tl.program_id(0).to(tl.int64)
-    sequence = tl.program_id(1).to(tl.int64) // heads
-    head = tl.program_id(1).to(tl.int64) % heads
+    row_block = tl.program_id(1).to(tl.int64)
+    sequence = tl.program_id(0).to(tl.int64) // heads
+    head = tl.program_id(0).to(tl.int64) % heads
     rows, columns = row_block * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
     square = rows[:, None] * N + columns[None, :]  # (ROWS, N)
     s = tl.load(state + (sequence * heads + head) * N * N + square)
@@ -53,13 +53,13 @@ def backward_kernel(
 
     parts: (N / ROWS, 5, T, H, N), the rows' parts of the gradients in r, w, k, a and b.
     """
-    row_block = tl.program_id(0).to(tl.int64)
-    sequence = tl.program_id(1).to(tl.int64) // heads
-    head = tl.program_id(1).to(tl.int64) % heads
+    row_block = tl.program_id(1).to(tl.int64)
+    sequence = tl.program_id(0).to(tl.int64) // heads
+    head = tl.program_id(0).to(tl.int64) % heads
     rows, columns = row_block * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
     square = rows[:, None] * N + columns[None, :]
     lane = tl.arange(0, ROWS)[:, None] * N + columns[None, :]
-    own = scratch + (tl.program_id(1).to(tl.int64) * (N // ROWS) + row_block) * (CHUNK + 1) * ROWS * N
+    own = scratch + (tl.program_id(0).to(tl.int64) * (N // ROWS) + row_block) * (CHUNK + 1) * ROWS * N
     g = tl.load(dnew + (sequence * heads + head) * N * N + square)
     start, end = tl.load(ends + sequence), tl.load(ends + sequence + 1)
     first = tl.load(kept_from + sequence)
@@ -123,7 +123,7 @@ def wkv7(
     y, new_state = torch.empty_like(v), torch.empty_like(state)
     kept = state.new_empty((room if keep else 0, heads, size, size))
     rows = rows_of(size)
-    grid = (size // rows, state.shape[0] * heads)
+    grid = (state.shape[0] * heads, size // rows)
     launch(
         forward_kernel,
         grid,
@@ -165,8 +165,8 @@ def wkv7_backward(
     tokens, rows = r.numel() // (heads * size), backward_rows(r.shape[-1])
     parts = dnew.new_empty((size // rows, 5, tokens, heads, size))
     dv, dstate = torch.empty_like(v, dtype=torch.float32), torch.empty_like(dnew)
-    grid = (size // rows, dnew.shape[0] * heads)
-    scratch = dnew.new_empty((grid[1] * grid[0], CHUNK + 1, rows, size))
+    grid = (dnew.shape[0] * heads, size // rows)
+    scratch = dnew.new_empty((grid[0] * grid[1], CHUNK + 1, rows, size))
     launch(backward_kernel, grid, r, w, k, v, a, b, kept, scratch, dy, dnew, parts, dv, dstate, ends, kept_from, heads, tokens, size, rows,
         CHUNK, warps=4)  # fmt: skip
     dr, dw, dk, da, db = parts.sum(0).view(5, *r.shape).unbind(0)
