@@ -26,22 +26,31 @@ class FileError(UserError):
     """A file that cannot be read as what it should be, or must not be overwritten."""
 
 
-def read_text(path: Path | None, limit: int = TEXT_LIMIT) -> str:
-    """The text of a file, or of standard input for None; line ends become newlines.
-
-    UTF-8, UTF-16 with its byte order mark, or Latin-1 as old tunebooks use. Raises FileError, or OSError.
-    """
-    name = "standard input" if path is None else str(path)
+def read_bytes(path: Path | None, limit: int) -> bytes:
+    """A file, or standard input for None, up to one byte more than `limit`. Raises FileError, or OSError."""
     if path is None:
         try:
-            content = sys.stdin.buffer.read(limit + 1)
+            return sys.stdin.buffer.read(limit + 1)
         except OSError as error:
-            raise FileError(f"{name}: {error.strerror}") from None
-    else:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
+            raise FileError(f"standard input: {error.strerror}") from None
+    with path.open("rb") as file:
+        return file.read(limit + 1)
+
+
+def read_text(path: Path | None, limit: int = TEXT_LIMIT) -> str:
+    """The text of a file, or of standard input for None, as `decoded` makes it. Raises FileError, or OSError."""
+    name = "standard input" if path is None else str(path)
+    content = read_bytes(path, limit)
     if len(content) > limit:
         raise FileError(f"{name}: more than {limit >> 10} KiB of text; split the file")
+    return decoded(content, name)
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text of a file called `name`; line ends become newlines.
+
+    UTF-8, UTF-16 with its byte order mark, or Latin-1 as old tunebooks use. Raises FileError.
+    """
     text = _decode(content)
     if text is None or "\0" in text:
         raise FileError(f"{name}: not a text file")
@@ -54,7 +63,7 @@ def refuse_foreign(text: str, name: str) -> None:
     for beginning, sort in BEGINNINGS.items():
         kind = kind or (sort if re.match(beginning, text) else "")
     if kind:
-        raise FileError(f"{name}: {kind}, not ABC; only ABC (.abc) can be read so far")
+        raise FileError(f"{name}: {kind}, not ABC; rwkv-music convert makes ABC of MIDI, MusicXML and JSON")
 
 
 def _decode(content: bytes) -> str | None:

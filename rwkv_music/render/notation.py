@@ -22,6 +22,8 @@ from rwkv_music_tokenizers.unfold import first_staffs, signs_of
 # Notes, rests, grace notes and bars that a sheet may have.
 MAX_SIGNS = 10_000
 NOTE_ID = "note-"
+# What plays a part that has no name.
+NAMELESS = "Melody"
 
 
 def to_stream(score: Score, remarks: Sequence[str] = ()) -> tuple[stream.Score, Spans]:
@@ -112,7 +114,7 @@ class _PartWriter:
         # Fixed, or music21 invents a different one each time.
         player.partId = name
         player.instrumentId = f"{name}-I1"
-        player.instrumentName = self.made.partName or "Melody"
+        player.instrumentName = self.made.partName or NAMELESS
         player.midiProgram = self.part.program or 0
         self.made.insert(0, player)
 
@@ -125,7 +127,9 @@ class _PartWriter:
         for number, items in enumerate(layers):
             holder = made if len(layers) == 1 else stream.Voice(id=str(number + 1))
             self.printed = {}
-            self._write_layer(holder, items, self.layers.setdefault(number, _Layer()), changes=not number, first=first)
+            # Changes belong to the bar: music21 leaves out those that stand in a voice.
+            changes = made if not number else None
+            self._write_layer(holder, items, self.layers.setdefault(number, _Layer()), changes, first)
             if holder is not made:
                 made.insert(0, holder)
 
@@ -145,7 +149,12 @@ class _PartWriter:
                 made.insert(0, top)
 
     def _write_layer(
-        self, holder: stream.Stream, items: Sequence[Item], layer: _Layer, changes: bool, first: bool
+        self,
+        holder: stream.Stream,
+        items: Sequence[Item],
+        layer: _Layer,
+        changes: stream.Measure | None,
+        first: bool,
     ) -> None:
         events = [item for item in items if isinstance(item, Event)]
         self.alone = len(events) == 1
@@ -155,9 +164,9 @@ class _PartWriter:
             if isinstance(item, Event):
                 self._write_event(holder, offset, item, layer, next(joins), next(places))
                 offset += item.length
-            elif changes and not (first and offset == 0 and not isinstance(item, Remark)):
+            elif changes is not None and not (first and offset == 0 and not isinstance(item, Remark)):
                 for change in self._change(item):
-                    holder.insert(offset, change)
+                    changes.insert(offset, change)
 
     def _change(self, item: Item) -> list[base.Music21Object]:
         found: list[base.Music21Object | None] = []

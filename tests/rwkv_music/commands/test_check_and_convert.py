@@ -68,7 +68,7 @@ def test_a_tune_is_converted_to_every_format(folder, suffix):
     [
         (["good.abc", "out.ogg"], 2, "the suffix chooses the format"),
         (["good.abc", "good.abc"], 1, "good.abc exists; --force overwrites it"),
-        (["song.mid", "out.abc"], 1, "song.mid: MIDI, not ABC"),
+        (["picture.svg", "out.abc"], 1, "picture.svg: a picture, not ABC"),
         (["good.abc", "out.mid", "--tune", "2"], 1, "good.abc holds 1 tune"),
         (["header.abc", "out.mid"], 1, "header.abc:1:1: no music here"),
         (["good.abc", "nowhere/out.mid"], 1, "there is no folder nowhere"),
@@ -76,6 +76,7 @@ def test_a_tune_is_converted_to_every_format(folder, suffix):
 )
 def test_what_cannot_be_converted_is_told_in_one_line(folder, capsys, words, code, message):
     (folder / "header.abc").write_text("X:1\nK:G\n")
+    (folder / "picture.svg").write_text("<svg/>")
     assert main(["convert", *words]) == code
     told = capsys.readouterr().err
     assert message in told
