@@ -81,14 +81,28 @@ def faults(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("weights", [EVENLY, WEIGHTS], ids=["evenly", "like a model"])
-@pytest.mark.parametrize("start", range(0, 80, 40))
+@pytest.mark.parametrize("start", range(0, 260, 65))
 def test_every_piece_is_without_a_fault(start: int, weights: Mapping[str, float]):
-    for seed in range(start, start + 40):
+    for seed in range(start, start + 65):
         draw = random.Random(seed)
         header = f"M:{draw.choice(METERS)}\nL:{draw.choice(UNITS)}\nK:{draw.choice(KEYS)}\n"
-        text = walk(seed, draw.choice(["", header, header]), weights, goes_on=draw.randrange(150))
+        text = walk(seed, draw.choice(["", header, header]), weights, goes_on=draw.randrange(80))
         assert not faults(text), text
         assert text.endswith("\n") and text.rstrip().endswith(("|]", ":|", "||"))
+
+
+def test_another_program_finds_no_error_either():
+    judge = pytest.importorskip("rwkv_music_training.abc2midi")
+    try:
+        program = judge.find_abc2midi()
+    except judge.JudgeError:
+        pytest.skip("there is no abc2midi here")
+    for seed in range(40):
+        header = f"M:{random.Random(seed).choice(METERS)}\nL:1/8\nK:G\n"
+        text = walk(seed, header, WEIGHTS if seed % 2 else EVENLY)
+        errors = judge.abc2midi_errors("X:1\n" + text, program)
+        # The accompaniment that it makes of chord symbols outlasts a short last bar.
+        assert not [error for error in errors if "Sustained notes beyond end of track" not in error], text
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -104,7 +118,7 @@ def test_after_any_prompt_new_bars_add_up(seed: int):
     assert not faulty, text
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_notes_stay_within_their_limits(seed: int):
     draw = random.Random(seed)
     scale = frozenset(draw.sample(range(12), draw.randrange(3, 8)))

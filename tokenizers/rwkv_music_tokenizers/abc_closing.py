@@ -37,7 +37,7 @@ def closing(place: Place, grown: Mapping[str, Place], begun: Mapping[str, Place]
         return end or more | set(begun)
     last = _last_signs(settled, begun)
     if last:
-        return last if settled.room.whole else last | more
+        return last
     return more | _needed(set(begun))
 
 

@@ -1,5 +1,6 @@
 """ABC that is valid by construction: which characters may follow, so that bars add up and all that opens is closed."""
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -8,20 +9,25 @@ import numpy as np
 
 from rwkv_music_tokenizers.abc_closing import closing
 from rwkv_music_tokenizers.abc_lexer import Lexer
+from rwkv_music_tokenizers.abc_marks import ALTERS, read_note
 from rwkv_music_tokenizers.abc_next_header import grow_head
 from rwkv_music_tokenizers.abc_next_lengths import sounding
 from rwkv_music_tokenizers.abc_next_lines import FIELD
-from rwkv_music_tokenizers.abc_next_music import EOS, grown, plain, settled, to_event
+from rwkv_music_tokenizers.abc_next_music import EOS, grown, plain, settled
+from rwkv_music_tokenizers.abc_next_notes import SIGNS
 from rwkv_music_tokenizers.abc_prompt import Reading
-from rwkv_music_tokenizers.abc_spot import Ended, Head, Place, Spot
+from rwkv_music_tokenizers.abc_spot import SOME_NOTE, Ended, Head, Place, Sign, Spot
 from rwkv_music_tokenizers.abc_tally import Tally
 from rwkv_music_tokenizers.abc_tokens import AbcTokenizer
 from rwkv_music_tokenizers.grammar import NO_LIMITS, Ending, Limits
+from rwkv_music_tokenizers.keys import STEPS
 
 TOKENIZER = AbcTokenizer()
 # Spots kept ready; a tune visits a few hundred, and the tunes of one meter and unit share most.
-MOST_SPOTS = 50_000
-NO_TONES = ((0, ""),)
+MOST_SPOTS = 16_384
+# A note before a tie, with what may stand in between, is no longer than this.
+LONGEST_NOTE = 40
+NOTE_BEFORE = re.compile(r"(?:\^{1,2}|_{1,2}|=)?[A-Ga-g][,']*")
 
 
 class _Node:
@@ -79,12 +85,17 @@ class _Spots:
         return found
 
     def _begun(self, spot: Spot) -> dict[str, Place]:
-        # What follows hangs on the notes before it only where it is done to them.
-        bare = spot._replace(tones=NO_TONES) if spot.tones and spot.chord is None else spot
-        found = self._plain.get(bare)
+        found = self._plain.get(spot)
         if found is None:
-            found = self._plain[bare] = plain(bare, self.limits)
-        return found if bare is spot else {**found, **to_event(spot)}
+            found = self._plain[spot] = plain(spot, self.limits)
+        return found
+
+
+def _last_note(text: str) -> Sign:
+    """The note that a tie at the end of `text` holds."""
+    *_before, note = NOTE_BEFORE.finditer(text, max(0, len(text) - LONGEST_NOTE))
+    alter, step, octave, _length = read_note(note[0])
+    return 7 * octave + STEPS.index(step), next((sign for sign in SIGNS if ALTERS[sign] == alter), "")
 
 
 @lru_cache(maxsize=8)
@@ -117,7 +128,7 @@ class AbcGrammar:
         after = self._node.settled
         if isinstance(self._node.place, Spot) and after is not None and self._node.place.mode != "bar":
             self._tally.sound(self._node.sounding)
-            rested = after._replace(room=after.room._replace(last=0), fresh=False, tones=())
+            rested = after.but(room=after.room.but(last=0), fresh=False, tones=())
             self._node = self._spots.node(rested)
         self._begun = len(before)
         self._tally.begin()
@@ -184,7 +195,10 @@ class AbcGrammar:
             place = node.options.get(sign)
             if place is None:
                 return False
-            following = node.next[token] = self._spots.node(place)
+            if isinstance(place, Spot) and place.tied == SOME_NOTE:
+                following = self._spots.node(place.but(tied=(_last_note(self._text),)))
+            else:
+                following = node.next[token] = self._spots.node(place)
         if sign not in node.grown and node.sounding:
             self._sound(node)
         self._node = following

@@ -9,11 +9,12 @@ from rwkv_music_tokenizers.grammar import Limits
 def in_chord(spot: Spot, limits: Limits) -> Options:
     """Between the brackets of a chord."""
     assert spot.chord is not None
-    found = notes(spot._replace(fresh=False, tones=()), limits) if len(spot.chord) < most_tones(limits) else {}
-    if spot.fresh and spot.tones:
-        found["-"] = spot._replace(holding=spot.holding + spot.tones, fresh=False, tones=())
+    found = notes(spot.but(fresh=False, tones=()), limits) if len(spot.chord) < most_tones(limits) else {}
+    # In a tuplet not every program finds the notes of a chord again.
+    if spot.fresh and spot.tones and not spot.room.open:
+        found["-"] = spot.but(holding=spot.holding + spot.tones, fresh=False, tones=())
     if spot.chord and not missing_tones(spot):
-        found["]"] = spot._replace(mode="close", chord=None, tones=spot.chord, fresh=False)
+        found["]"] = spot.but(mode="close", chord=None, tones=spot.chord, fresh=False)
     return found
 
 
@@ -28,17 +29,17 @@ def settle_close(spot: Spot, limits: Limits) -> Spot | None:
         return None
     # All notes can be tied once more unless some are.
     after = sounded(spot, chord_steps(spot, steps), () if spot.holding else spot.tones, spot.holding)
-    return after._replace(inner=None, holding=())
+    return after.but(inner=None, holding=())
 
 
 def chord_notes(spot: Spot, limits: Limits) -> Options:
     """What may follow the bracket that opens a chord."""
-    return notes(begun(spot)._replace(chord=()), limits) if begins_chord(spot, limits) else {}
+    return notes(begun(spot).but(chord=()), limits) if begins_chord(spot, limits) else {}
 
 
 def begins_chord(spot: Spot, limits: Limits) -> bool:
     """A chord may begin here."""
     if most_tones(limits) < max(2, len(spot.tied)) or spot.owed == CLOSE_TONE or not spot.room.lengths():
         return False
-    chord = spot._replace(chord=())
+    chord = spot.but(chord=())
     return any(any_note(chord, limits, sign) for sign in ("", *SIGNS))

@@ -57,7 +57,7 @@ def end_line(head: Head, limits: Limits) -> Place:
     """The spot after a line of the header."""
     letter, value = head.text[0], head.text[2:].strip()
     after_line = head._replace(text="", seen=head.seen + letter)
-    if letter == "S" and value.isdecimal():
+    if letter == "S" and "" in after("S", value):
         return head._replace(text="", codes=(int(value), 1, 0))
     if letter in "BE" and head.codes and head.codes[0]:
         return head._replace(text="", codes=_told(head.codes, letter))
@@ -88,4 +88,4 @@ def with_key(spot: Spot, text: str, limits: Limits) -> Spot:
         return spot
     key = read_key(text) or Key()
     altered = spot.altered or (None,) * len(STEPS)
-    return spot._replace(signature=tuple(key.alter(step) for step in STEPS), altered=altered)
+    return spot.but(signature=tuple(key.alter(step) for step in STEPS), altered=altered)

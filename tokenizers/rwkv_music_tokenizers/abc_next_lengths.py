@@ -15,10 +15,10 @@ RESTS = [str(bars) for bars in range(1, 17)]
 def sounded(spot: Spot, steps: int, tones: tuple[Sign, ...], tied: tuple[Sign, ...] = ()) -> Spot:
     """The spot after an event."""
     room = spot.room.take(steps)
-    return spot._replace(
+    return spot.but(
         mode="",
         text="",
-        room=room._replace(last=0) if spot.stopped else room,
+        room=room.but(last=0) if spot.stopped else room,
         stopped=False,
         sounds=True,
         fresh=True,
@@ -72,7 +72,7 @@ def longer(spot: Spot, lengths: int) -> Options:
     for sign in "0123456789/":
         text = spot.text + sign
         if leads.get(text, 0) & lengths and (spot.inner is None or spot.mode == "close" or spot.inner.startswith(text)):
-            found[sign] = spot._replace(text=text)
+            found[sign] = spot.but(text=text)
     return found
 
 
@@ -96,7 +96,7 @@ def settle_rest(spot: Spot, limits: Limits) -> Spot | None:
 def grow_whole(spot: Spot, limits: Limits) -> Options:
     """The number of bars that "Z" rests."""
     texts = (spot.text + digit for digit in "0123456789")
-    return {text[-1]: spot._replace(text=text) for text in texts if any(rest.startswith(text) for rest in RESTS)}
+    return {text[-1]: spot.but(text=text) for text in texts if any(rest.startswith(text) for rest in RESTS)}
 
 
 def settle_whole(spot: Spot, limits: Limits) -> Spot | None:
@@ -104,8 +104,8 @@ def settle_whole(spot: Spot, limits: Limits) -> Spot | None:
         return None
     several = int(spot.text or 1) > 1
     spot = sounded(spot, spot.room.left, ())
-    spot = spot._replace(opens=spot.opens and not several, bars=spot.bars or several, fresh=False)
-    return spot._replace(room=spot.room._replace(last=0))
+    spot = spot.but(opens=spot.opens and not several, bars=spot.bars or several, fresh=False)
+    return spot.but(room=spot.room.but(last=0))
 
 
 def chord_steps(spot: Spot, steps: int) -> int:

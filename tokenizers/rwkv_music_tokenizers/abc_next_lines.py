@@ -4,9 +4,9 @@ from rwkv_music_tokenizers.abc_room import new_room
 from rwkv_music_tokenizers.abc_spot import NOTHING, PLAINLY, UNREPEATED, WITH_ENDINGS, Options, Spot
 from rwkv_music_tokenizers.grammar import Limits
 
-LINES = ("|", "||", "|]", "|:", ":|", "::", ":|:")
-ENDS = frozenset({":|", "::", ":|:"})
-STARTS = frozenset({"|:", "::", ":|:"})
+LINES = ("|", "||", "|]", "|:", ":|", "::")
+ENDS = frozenset({":|", "::"})
+STARTS = frozenset({"|:", "::"})
 # A field stands where the bar begins.
 FIELD = "field"
 # Lines after which the piece may be over, once its line of text is.
@@ -17,7 +17,7 @@ def lines(spot: Spot) -> Options:
     """The signs that begin a bar line."""
     if spot.owed or spot.room.open:
         return {}
-    return _signs(spot._replace(mode="bar"))
+    return _signs(spot.but(mode="bar"))
 
 
 def grow_bar(spot: Spot, limits: Limits) -> Options:
@@ -30,7 +30,7 @@ def _signs(spot: Spot) -> Options:
     for line in LINES:
         if line.startswith(spot.text) and line != spot.text and may_stand(spot, line):
             sign = line[len(spot.text)]
-            found[sign] = spot._replace(text=spot.text + sign)
+            found[sign] = spot.but(text=spot.text + sign)
     return found
 
 
@@ -41,7 +41,7 @@ def settle_bar(spot: Spot, limits: Limits) -> Spot | None:
         return None
     divides, whole = line != "|", spot.room.whole
     ends_first = spot.ending == 1 and line in ENDS
-    return spot._replace(
+    return spot.but(
         room=new_room(spot.room.unit, spot.room.meter),
         mode="",
         text="",
@@ -80,7 +80,7 @@ def may_stand(spot: Spot, line: str) -> bool:
         return False
     if not spot.sounds:
         return _may_stand_again(spot, line)
-    if line in ("::", ":|:") and spot.repeated and not spot.repeat:
+    if line == "::" and spot.repeated and not spot.repeat:
         return False
     if spot.room.whole:
         return True
@@ -107,7 +107,7 @@ def made_up(spot: Spot) -> bool:
 def endings(spot: Spot) -> Options:
     """The number of an ending that may begin here, without its bracket."""
     number = next_ending(spot)
-    return {str(number): spot._replace(mode="ending", text=str(number))} if number else {}
+    return {str(number): spot.but(mode="ending", text=str(number))} if number else {}
 
 
 def next_ending(spot: Spot) -> int:
@@ -119,7 +119,7 @@ def next_ending(spot: Spot) -> int:
 
 
 def settle_ending(spot: Spot, limits: Limits) -> Spot | None:
-    return spot._replace(
+    return spot.but(
         mode="",
         text="",
         ending=int(spot.text),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rwkv_music_tokenizers.abc_fields import read_meter, read_unit
 from rwkv_music_tokenizers.abc_next_chords import begins_chord, chord_notes, grow_close, in_chord, settle_close
+from rwkv_music_tokenizers.abc_next_groups import grow_broken, grow_group, settle_broken, settle_group
 from rwkv_music_tokenizers.abc_next_header import with_key
 from rwkv_music_tokenizers.abc_next_lengths import grow_rest, grow_whole, settle_rest, settle_whole
 from rwkv_music_tokenizers.abc_next_lines import (
@@ -17,16 +18,25 @@ from rwkv_music_tokenizers.abc_next_lines import (
     settle_ending,
 )
 from rwkv_music_tokenizers.abc_next_notes import any_note, events, grow_note, grow_sign, in_graces, settle_note
-from rwkv_music_tokenizers.abc_room import BROKEN, TUPLETS, Room, new_room
-from rwkv_music_tokenizers.abc_spot import CLOSE_NOTE, CLOSE_TONE, NOTE, NOTHING, SOUND, Ended, Options, Place, Spot
+from rwkv_music_tokenizers.abc_room import BROKEN, new_room
+from rwkv_music_tokenizers.abc_spot import (
+    CLOSE_NOTE,
+    CLOSE_TONE,
+    NOTE,
+    NOTHING,
+    SOUND,
+    Ended,
+    Options,
+    Place,
+    Spot,
+)
 from rwkv_music_tokenizers.abc_symbols import SHORT
 from rwkv_music_tokenizers.abc_values import after
 from rwkv_music_tokenizers.grammar import Limits
 
 EOS = "\3"
-# Signs that wait for one event, and slurs inside slurs.
+# Signs that wait for one event.
 MOST_MARKS = 4
-MOST_SLURS = 2
 LONGEST_WORDS = 40
 PLACEMENTS = "^_<>@"
 _WORDS = frozenset(map(chr, range(32, 127))) - frozenset('"\\%&;')
@@ -39,19 +49,20 @@ TURNED = frozenset({"~", "T", "trill", "roll"})
 def plain(spot: Spot, limits: Limits) -> dict[str, Place]:
     """What may begin at a spot between two words."""
     if spot.mode == "shut":
-        return {"\n": spot._replace(mode="", blank=True, spaced=False)}
+        sign = spot.text or "\n"
+        return {sign: spot.but(mode="", text="", blank=sign == "\n", spaced=False)}
     if spot.graces >= 0:
         return {**in_graces(spot, limits)}
     if spot.chord is not None:
         return {**in_chord(spot, limits)}
     found: dict[str, Place] = {**_blanks(spot), **({} if spot.spaced or spot.blank else endings(spot))}
     if spot.ending < 0:
-        return {**found, "[": spot._replace(mode="[")}
+        return {**found, "[": spot.but(mode="[")}
     found |= lines(spot) | events(spot, limits) | _marks(spot, limits) | to_event(spot) | _groups(spot, limits)
     if may_end(spot):
         found[EOS] = Ended()
     if next_ending(spot) or _field_may_stand(spot, "") or begins_chord(spot, limits):
-        found["["] = spot._replace(mode="[")
+        found["["] = spot.but(mode="[")
     return found
 
 
@@ -63,11 +74,11 @@ def may_end(spot: Spot) -> bool:
 
 def _blanks(spot: Spot) -> Options:
     found: Options = {}
-    rested = spot._replace(room=spot.room._replace(last=0), fresh=False, tones=())
+    rested = spot.but(room=spot.room.but(last=0), fresh=False, tones=())
     if not spot.spaced and spot.owed < CLOSE_NOTE:
-        found[" "] = rested._replace(spaced=True)
+        found[" "] = rested.but(spaced=True)
     if not (spot.sounds or spot.blank or spot.owed or spot.room.open or spot.ending < 0) and spot.line != "start":
-        found["\n"] = rested._replace(blank=True, spaced=False)
+        found["\n"] = rested.but(blank=True, spaced=False)
     return found
 
 
@@ -76,23 +87,23 @@ def _marks(spot: Spot, limits: Limits) -> Options:
     if spot.marks >= MOST_MARKS or not spot.room.lengths():
         return {}
     found: Options = {}
-    waits = spot._replace(line="", fresh=False, tones=(), blank=False, spaced=False)
+    waits = spot.but(line="", fresh=False, tones=(), blank=False, spaced=False)
     if spot.owed <= SOUND:
-        found['"'] = waits._replace(mode="quote")
+        found['"'] = waits.but(mode="quote")
     if spot.owed != NOTE and not spot.tied:
         if spot.owed <= SOUND:
-            found["!"] = waits._replace(mode="name", stopped=True)
-        decorated = waits._replace(owed=max(CLOSE_NOTE, spot.owed), marks=spot.marks + 1)
-        found |= dict.fromkeys(SHORT, decorated) | dict.fromkeys("~T", decorated._replace(owed=CLOSE_TONE))
-        found |= dict.fromkeys(STOPS, decorated._replace(stopped=True))
+            found["!"] = waits.but(mode="name", stopped=True)
+        decorated = waits.but(owed=max(CLOSE_NOTE, spot.owed), marks=spot.marks + 1)
+        found |= dict.fromkeys(SHORT, decorated) | dict.fromkeys("~T", decorated.but(owed=CLOSE_TONE))
+        found |= dict.fromkeys(STOPS, decorated.but(stopped=True))
         if spot.room.bend:
             found = {sign: one for sign, one in found.items() if isinstance(one, Spot) and not one.stopped}
         if spot.blank and _field_may_stand(spot, ""):
             # At the beginning of a line a letter may name a field.
             lines = [letter for letter in FIELDS if _field_may_stand(spot, letter) and spot.line != "start"]
-            found |= {letter: spot._replace(mode="letter", text=letter) for letter in lines}
-    if not spot.tied and spot.owed < NOTE and any_note(spot._replace(graces=0), limits):
-        found["{"] = waits._replace(mode="{", graces=0)
+            found |= {letter: spot.but(mode="letter", text=letter) for letter in lines}
+    if not spot.tied and spot.owed < NOTE and any_note(spot.but(graces=0), limits):
+        found["{"] = waits.but(mode="{", graces=0)
     return found
 
 
@@ -103,102 +114,70 @@ def to_event(spot: Spot) -> Options:
         return found
     if spot.fresh:
         for sign in "><":
-            if any(spot.room.bent(sign, marks) for marks in range(1, BROKEN + 1)):
-                found[sign] = spot._replace(mode="broken", text=sign)
-        if spot.tones and not spot.tied and (spot.room.lengths() or spot.room.whole):
-            found["-"] = spot._replace(tied=spot.tones, tones=())
+            if len(spot.tied) < 2 and any(spot.room.bent(sign, marks) for marks in range(1, BROKEN + 1)):
+                found[sign] = spot.but(mode="broken", text=sign)
+        if spot.tones and not spot.tied and _may_be_tied(spot):
+            found["-"] = spot.but(tied=spot.tones, tones=())
     if spot.slurs and spot.sounds:
-        found[")"] = spot._replace(slurs=spot.slurs - 1, spaced=False)
+        found[")"] = spot.but(slurs=spot.slurs - 1, spaced=False)
     return found
+
+
+def _may_be_tied(spot: Spot) -> bool:
+    room = spot.room
+    # A chord is tied, bent or part of a tuplet: not every program can do two of them.
+    plain = len(spot.tones) == 1 or (room.last > 0 and not room.open)
+    return plain and (room.lengths() > 0 or room.whole)
 
 
 def _groups(spot: Spot, limits: Limits) -> Options:
     """Slurs and tuplets."""
-    group = spot._replace(mode="(", line="", fresh=False, tones=(), blank=False, spaced=False)
+    group = spot.but(mode="(", line="", fresh=False, tones=(), blank=False, spaced=False)
     may_open = spot.owed < NOTE and (settle_group(group, limits) or grow_group(group, limits))
     return {"(": group} if may_open else {}
-
-
-def grow_group(spot: Spot, limits: Limits) -> Options:
-    """The numbers of a tuplet: "p", "p:q" or "p:q:r"."""
-    found: Options = {}
-    for sign in ":" if spot.text[-1:].isdecimal() else "123456789":
-        text = spot.text + sign
-        if sign == ":":
-            fits = text.count(":") < 3 and any(_tuplet(spot.room, text + digit) for digit in "123456789")
-        else:
-            fits = _tuplet(spot.room, text)
-        if fits:
-            found[sign] = spot._replace(text=text)
-    return found
-
-
-def _tuplet(room: Room, text: str) -> Room | None:
-    numbers = [int(number) for number in text.split(":")]
-    return room.with_tuplet(*numbers) if numbers[0] in TUPLETS else None
-
-
-def settle_group(spot: Spot, limits: Limits) -> Spot | None:
-    if not spot.text:
-        if spot.slurs >= MOST_SLURS or not spot.room.lengths():
-            return None
-        return spot._replace(mode="", owed=SOUND, slurs=spot.slurs + 1)
-    room = None if spot.text.endswith(":") else _tuplet(spot.room, spot.text)
-    return room and spot._replace(mode="", text="", room=room)
-
-
-def grow_broken(spot: Spot, limits: Limits) -> Options:
-    sign, marks = spot.text[0], len(spot.text)
-    more = any(spot.room.bent(sign, number) for number in range(marks + 1, BROKEN + 1))
-    return {sign: spot._replace(text=spot.text + sign)} if more else {}
-
-
-def settle_broken(spot: Spot, limits: Limits) -> Spot | None:
-    room = spot.room.bent(spot.text[0], len(spot.text))
-    return room and spot._replace(mode="", text="", room=room)
 
 
 def grow_quote(spot: Spot, limits: Limits) -> Options:
     """A chord symbol, or an annotation that says where it stands."""
     found: Options = {}
-    done = spot._replace(mode="", text="", owed=spot.owed or SOUND, marks=spot.marks + 1)
+    done = spot.but(mode="", text="", owed=spot.owed or SOUND, marks=spot.marks + 1)
     if not spot.text:
-        found = {sign: spot._replace(text=sign) for sign in PLACEMENTS}
+        found = {sign: spot.but(text=sign) for sign in PLACEMENTS}
     if spot.text and spot.text[0] in PLACEMENTS:
         if len(spot.text) > 1:
             found['"'] = done
         if len(spot.text) <= LONGEST_WORDS:
-            found |= {sign: spot._replace(text=spot.text + ".") for sign in _WORDS}
+            found |= {sign: spot.but(text=spot.text + ".") for sign in _WORDS}
     elif not spot.named:
         for sign in after("chord", spot.text):
-            found[sign or '"'] = spot._replace(text=spot.text + sign) if sign else done._replace(named=True)
+            found[sign or '"'] = spot.but(text=spot.text + sign) if sign else done.but(named=True)
     return found
 
 
 def grow_name(spot: Spot, limits: Limits) -> Options:
     """The name of a decoration."""
     turned = spot.owed == CLOSE_TONE or spot.text in TURNED
-    done = spot._replace(mode="", text="", owed=CLOSE_TONE if turned else CLOSE_NOTE, marks=spot.marks + 1)
-    return {sign or "!": spot._replace(text=spot.text + sign) if sign else done for sign in after("name", spot.text)}
+    done = spot.but(mode="", text="", owed=CLOSE_TONE if turned else CLOSE_NOTE, marks=spot.marks + 1)
+    return {sign or "!": spot.but(text=spot.text + sign) if sign else done for sign in after("name", spot.text)}
 
 
 def grow_brace(spot: Spot, limits: Limits) -> Options:
-    return {"/": spot._replace(mode="")}
+    return {"/": spot.but(mode="")}
 
 
 def settle_brace(spot: Spot, limits: Limits) -> Spot | None:
-    return spot._replace(mode="")
+    return spot.but(mode="")
 
 
 def grow_bracket(spot: Spot, limits: Limits) -> Options:
     """After "[": a chord, an ending or a field."""
     found: Options = {}
     if next_ending(spot):
-        found = endings(spot._replace(mode=""))
+        found = endings(spot.but(mode=""))
     if spot.ending < 0:
         return found
     fields = [letter for letter in FIELDS if _field_may_stand(spot, letter)]
-    found |= {letter: spot._replace(mode="field", text="[" + letter) for letter in fields}
+    found |= {letter: spot.but(mode="field", text="[" + letter) for letter in fields}
     return found | chord_notes(spot, limits)
 
 
@@ -208,13 +187,13 @@ def _field_may_stand(spot: Spot, letter: str) -> bool:
 
 
 def grow_letter(spot: Spot, limits: Limits) -> Options:
-    return {":": spot._replace(mode="field", text=spot.text + ":")}
+    return {":": spot.but(mode="field", text=spot.text + ":")}
 
 
 def settle_letter(spot: Spot, limits: Limits) -> Spot | None:
     if spot.text not in SHORT or not spot.room.lengths():
         return None
-    return spot._replace(mode="", text="", line="", blank=False, spaced=False, owed=CLOSE_NOTE, marks=spot.marks + 1)
+    return spot.but(mode="", text="", line="", blank=False, spaced=False, owed=CLOSE_NOTE, marks=spot.marks + 1)
 
 
 def grow_field(spot: Spot, limits: Limits) -> Options:
@@ -222,18 +201,18 @@ def grow_field(spot: Spot, limits: Limits) -> Options:
     inline = spot.text.startswith("[")
     letter, colon, value = spot.text.lstrip("[").partition(":")
     if not colon:
-        return {":": spot._replace(text=spot.text + ":")}
+        return {":": spot.but(text=spot.text + ":")}
     end = "]" if inline else "\n"
     found: Options = {}
     for sign in after(letter, value):
-        found[sign or end] = spot._replace(text=spot.text + sign) if sign else end_field(spot, letter, value, limits)
+        found[sign or end] = spot.but(text=spot.text + sign) if sign else end_field(spot, letter, value, limits)
     return found
 
 
 def end_field(spot: Spot, letter: str, value: str, limits: Limits) -> Spot:
     """The spot after a field in the music, at the beginning of a bar."""
     inline = spot.text.startswith("[")
-    spot = spot._replace(
+    spot = spot.but(
         mode="", text="", line=FIELD, blank=not inline, spaced=False, fields=spot.fields + letter, owed=NOTHING
     )
     if letter == "K":
@@ -241,7 +220,7 @@ def end_field(spot: Spot, letter: str, value: str, limits: Limits) -> Spot:
     meter = read_meter(value) if letter == "M" else None
     unit = read_unit(value) if letter == "L" else None
     room = new_room(unit or spot.room.unit, meter or spot.room.meter)
-    return spot._replace(room=room, upbeat=0 if meter else int(spot.upbeat * spot.room.step / room.step))
+    return spot.but(room=room, upbeat=0 if meter else int(spot.upbeat * spot.room.step / room.step))
 
 
 GROW: dict[str, Callable[[Spot, Limits], Options]] = {

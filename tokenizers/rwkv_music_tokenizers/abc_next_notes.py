@@ -3,15 +3,15 @@
 from rwkv_music_tokenizers.abc_marks import ALTERS
 from rwkv_music_tokenizers.abc_next_lengths import longer, note_lengths, sounded, written_steps
 from rwkv_music_tokenizers.abc_room import new_room
-from rwkv_music_tokenizers.abc_spot import NOTE, NOTHING, SOUND, Options, Sign, Spot
+from rwkv_music_tokenizers.abc_spot import NOTE, NOTHING, SOME_NOTE, SOUND, Options, Sign, Spot
 from rwkv_music_tokenizers.grammar import NO_LIMITS, Limits
 
 LETTERS = "CDEFGABcdefgab"
 DEGREES = {letter: 7 * (4 + number // 7) + number % 7 for number, letter in enumerate(LETTERS)}
 SEMITONES = (0, 2, 4, 5, 7, 9, 11)
 SIGNS = ("^", "_", "=", "^^", "__")
-# Octave marks at one note, notes in one chord and grace notes before one note that are written.
-MOST_OCTAVES = 4
+# Octave marks at a capital and at a small letter, notes in one chord and grace notes before one note that are written.
+MOST_DOWN, MOST_UP = 4, 3
 MOST_TONES = 8
 MOST_GRACES = 8
 # Without limits the key is not followed: no signature and accidental alters more than this.
@@ -54,7 +54,7 @@ def may_sound(spot: Spot, sign: Sign, limits: Limits) -> bool:
 
 def _unlimited(spot: Spot) -> bool:
     """Every letter may sound in some octave."""
-    return not (spot.signature or spot.tied or spot.chord)
+    return not spot.signature and not spot.tied and spot.chord is None
 
 
 def alteration(spot: Spot, sign: Sign) -> int:
@@ -77,25 +77,30 @@ def missing_tones(spot: Spot) -> int:
 
 def _octaves(degree: int) -> range:
     """The degree of a letter and those that its octave marks lead to: downwards from a capital letter, else upwards."""
-    step = 7 if degree >= DEGREES["c"] else -7
-    return range(degree, degree + step * (MOST_OCTAVES + 1), step)
+    if degree >= DEGREES["c"]:
+        return range(degree, degree + 7 * MOST_UP + 1, 7)
+    return range(degree, degree - 7 * MOST_DOWN - 1, -7)
 
 
 def notes(spot: Spot, limits: Limits, accidental: str = "") -> Options:
     """The letters that may follow, and without `accidental` the accidentals."""
     if not note_lengths(spot):
         return {}
-    written = spot._replace(mode="note", text="")
+    written = spot.but(mode="note", text="")
     head, tail = written[:NOTE_AT], written[NOTE_AT + 1 :]
+    capital, small = (written.but(note=(DEGREES[letter], "")) for letter in "Cc")
     every = _unlimited(spot)
     found: Options = {}
     for letter, degree in DEGREES.items():
-        if every or any(may_sound(spot, (one, accidental), limits) for one in _octaves(degree)):
+        if every:
+            # Only its octave marks make a difference.
+            found[letter] = capital if letter.isupper() else small
+        elif any(may_sound(spot, (one, accidental), limits) for one in _octaves(degree)):
             found[letter] = Spot._make((*head, (degree, accidental), *tail))
     if not accidental:
         for sign in ("^", "_", "="):
             if any(any_note(spot, limits, one) for one in SIGNS if one.startswith(sign)):
-                found[sign] = spot._replace(mode="sign", text=sign)
+                found[sign] = spot.but(mode="sign", text=sign)
     return found
 
 
@@ -113,7 +118,7 @@ def grow_sign(spot: Spot, limits: Limits) -> Options:
     found = notes(spot, limits, spot.text)
     double = spot.text * 2
     if double in SIGNS and any_note(spot, limits, double):
-        found[spot.text] = spot._replace(text=double)
+        found[spot.text] = spot.but(text=double)
     return found
 
 
@@ -124,7 +129,7 @@ def grow_note(spot: Spot, limits: Limits) -> Options:
     if not spot.text:
         ahead = [one for one in _octaves(_letter(degree)) if abs(one - _letter(degree)) > abs(degree - _letter(degree))]
         if any(may_sound(spot, (one, accidental), limits) for one in ahead):
-            found["'" if degree >= DEGREES["c"] else ","] = spot._replace(note=(ahead[0], accidental))
+            found["'" if degree >= DEGREES["c"] else ","] = spot.but(note=(ahead[0], accidental))
         if not may_sound(spot, spot.note, limits):
             return {sign: one for sign, one in found.items() if sign in "',"}
     return found
@@ -144,23 +149,23 @@ def settle_note(spot: Spot, limits: Limits) -> Spot | None:
     if spot.signature and spot.note[1]:
         altered = list(spot.altered)
         altered[spot.note[0] % 7] = ALTERS[spot.note[1]]
-        spot = spot._replace(altered=tuple(altered))
+        spot = spot.but(altered=tuple(altered))
     if spot.graces >= 0:
-        return spot._replace(mode="", text="", graces=spot.graces + 1)
+        return spot.but(mode="", text="", graces=spot.graces + 1)
     if spot.chord is not None:
         inner = spot.text if spot.inner is None else spot.inner
         tones = (spot.note,)
-        return spot._replace(
+        return spot.but(
             mode="", text="", chord=(*spot.chord, *tones), inner=inner, fresh=True, tones=tones, note=(0, "")
         )
-    return sounded(spot, steps, (spot.note,))
+    return sounded(spot, steps, (spot.note,) if spot.signature else SOME_NOTE)
 
 
 def in_graces(spot: Spot, limits: Limits) -> Options:
     """Between the braces of grace notes."""
     found = notes(spot, limits) if spot.graces < MOST_GRACES else {}
     if spot.graces > 0:
-        found["}"] = spot._replace(graces=-1, owed=NOTE, marks=spot.marks + 1)
+        found["}"] = spot.but(graces=-1, owed=NOTE, marks=spot.marks + 1)
     return found
 
 
@@ -171,16 +176,16 @@ def events(spot: Spot, limits: Limits) -> Options:
     start = begun(spot)
     found = notes(start, limits)
     if not spot.tied and spot.owed <= SOUND:
-        found["z"] = found["x"] = start._replace(mode="rest")
+        found["z"] = found["x"] = start.but(mode="rest")
         empty = not (spot.sounds or spot.marks or spot.blank) and spot.room == new_room(spot.room.unit, spot.room.meter)
         if empty and spot.room.meter.bar is not None:
-            found["Z"] = start._replace(mode="whole")
+            found["Z"] = start.but(mode="whole")
     return found
 
 
 def begun(spot: Spot) -> Spot:
     """The spot at the beginning of an event."""
-    return spot._replace(
+    return spot.but(
         mode="",
         text="",
         owed=NOTHING,

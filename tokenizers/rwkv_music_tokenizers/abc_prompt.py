@@ -8,10 +8,11 @@ from rwkv_music_tokenizers.abc_lexer import Token
 from rwkv_music_tokenizers.abc_marks import ALTERS, read_barline, read_ending, read_note
 from rwkv_music_tokenizers.abc_next_header import begin_music, end_line, with_key
 from rwkv_music_tokenizers.abc_rhythm import LONGEST_REST, WHOLE, Rhythm, read_multiplier
-from rwkv_music_tokenizers.abc_room import MOST_PARTS, new_room
+from rwkv_music_tokenizers.abc_room import MOST_PARTS, MOST_STEPS, new_room
 from rwkv_music_tokenizers.abc_spot import (
     CLOSE_NOTE,
     CUT,
+    MOST_SLURS,
     NOTE,
     NOTHING,
     PLAINLY,
@@ -27,6 +28,8 @@ from rwkv_music_tokenizers.grammar import Limits
 from rwkv_music_tokenizers.keys import STEPS
 from rwkv_music_tokenizers.score import Meter
 
+# Words that a prompt may leave open, and what closes them.
+UNCLOSED = {"symbol": '"', "annotation": '"', "inline": "]"}
 LINES = frozenset({"field", "comment", "directive", "text", "continuation"})
 
 
@@ -80,14 +83,16 @@ class Reading:
     def _music(self, token: Token, spot: Spot) -> None:
         kind, text = token.kind, token.text
         if kind in LINES:
-            spot = spot._replace(mode="shut")
+            spot = spot.but(mode="shut", text="")
         elif kind == "newline":
-            spot = spot._replace(mode="", blank=True, spaced=False)
+            spot = spot.but(mode="", text="", blank=True, spaced=False)
         elif kind == "space":
             owed = SOUND if spot.owed == CLOSE_NOTE else spot.owed
-            spot = spot._replace(spaced=True, owed=owed)
+            spot = spot.but(spaced=True, owed=owed)
         elif kind not in ("backtick", "linebreak", "spacer", "unknown"):
-            spot = spot._replace(blank=False, spaced=False)
+            closed = kind not in UNCLOSED or (len(text) > 1 and text.endswith(UNCLOSED[kind]))
+            mode, end = ("", "") if closed else ("shut", UNCLOSED[kind])
+            spot = spot.but(mode=mode, text=end, blank=False, spaced=False)
         self._spot = spot
         if kind == "note":
             self._note(text)
@@ -100,37 +105,37 @@ class Reading:
         elif kind in ("field", "inline"):
             self._field(field_letter(token), field_value(token), is_line=kind == "field")
         elif text == ":" and kind == "unknown" and not spot.sounds:
-            self._spot = spot._replace(repeat=True)
+            self._spot = spot.but(repeat=True)
         else:
             self._mark(kind, text, spot)
 
     def _mark(self, kind: str, text: str, spot: Spot) -> None:
         if kind in ("symbol", "annotation"):
-            spot = spot._replace(owed=SOUND, marks=spot.marks + 1, named=spot.named or kind == "symbol", line="")
+            spot = spot.but(owed=SOUND, marks=spot.marks + 1, named=spot.named or kind == "symbol", line="")
         elif kind == "decoration":
-            spot = spot._replace(owed=CLOSE_NOTE, marks=spot.marks + 1, line="")
+            spot = spot.but(owed=CLOSE_NOTE, marks=spot.marks + 1, line="")
         elif kind == "slur_open":
-            spot = spot._replace(slurs=spot.slurs + 1, owed=SOUND, line="")
+            spot = spot.but(slurs=min(MOST_SLURS, spot.slurs + 1), owed=SOUND, line="")
         elif kind == "slur_close":
-            spot = spot._replace(slurs=max(0, spot.slurs - 1))
+            spot = spot.but(slurs=max(0, spot.slurs - 1))
         elif kind == "tie" and spot.graces < 0 and spot.chord is None:
-            spot = spot._replace(tied=self._tones)
+            spot = spot.but(tied=self._tones)
         elif kind == "tie" and spot.chord:
-            spot = spot._replace(holding=(*spot.holding, spot.chord[-1]))
+            spot = spot.but(holding=(*spot.holding, spot.chord[-1]))
         elif kind == "tuplet" and self._rhythm.open_tuplet(text):
             numbers = [int(number or 0) for number in (text[1:] + "::").split(":")[:3]]
             room = spot.room.with_tuplet(numbers[0], numbers[1])
             normal = numbers[1] or (room.normal if room else new_room(spot.room.unit, spot.room.meter).left)
             self._tuplet = (numbers[0], normal, self._position)
-            spot = spot._replace(line="")
+            spot = spot.but(line="")
         elif kind == "broken":
             self._break(text, spot)
         elif kind == "overlay":
             self._position = self._last = Fraction(0)
-            spot = spot._replace(opens=False, tied=())
+            spot = spot.but(opens=False, tied=())
         elif kind == "ending":
             number = min(read_ending(text), default=1)
-            spot = spot._replace(ending=number, opens=False, line="")
+            spot = spot.but(ending=number, opens=False, line="")
         self._spot = spot
 
     def _break(self, marks: str, spot: Spot) -> None:
@@ -152,14 +157,14 @@ class Reading:
         if spot.altered and alter is not None:
             altered = list(spot.altered)
             altered[tone[0] % 7] = alter
-            spot = spot._replace(altered=tuple(altered))
+            spot = spot.but(altered=tuple(altered))
         if spot.graces >= 0:
-            spot = spot._replace(graces=spot.graces + 1)
+            spot = spot.but(graces=spot.graces + 1)
         elif spot.chord is not None:
             self._chord = self._chord or written
             factor = self._chord / self._rhythm.unit
             inner = f"{factor.numerator}/{factor.denominator}" if factor != 1 else ""
-            spot = spot._replace(chord=(*spot.chord, tone), inner=inner, line="")
+            spot = spot.but(chord=(*spot.chord, tone), inner=inner, line="")
         self._spot = spot
         if spot.graces < 0 and spot.chord is None:
             self._sound(written, (tone,))
@@ -171,9 +176,7 @@ class Reading:
         self.tally.sound(self._last)
         self._tones = tones
         ending = max(0, self._spot.ending)
-        self._spot = self._spot._replace(
-            sounds=True, line="", owed=NOTHING, marks=0, named=False, tied=tied, ending=ending
-        )
+        self._spot = self._spot.but(sounds=True, line="", owed=NOTHING, marks=0, named=False, tied=tied, ending=ending)
 
     def _rest(self, text: str) -> None:
         assert self._spot is not None
@@ -193,14 +196,14 @@ class Reading:
         spot = self._spot
         if kind == "chord_open":
             self._chord = None
-            self._spot = spot._replace(chord=(), inner=None)
+            self._spot = spot.but(chord=(), inner=None)
         elif kind == "grace_open":
-            self._spot = spot._replace(graces=0, line="")
+            self._spot = spot.but(graces=0, line="")
         elif kind == "grace_close":
-            self._spot = spot._replace(graces=-1, owed=NOTE, marks=spot.marks + 1)
+            self._spot = spot.but(graces=-1, owed=NOTE, marks=spot.marks + 1)
         else:
             tones, held = spot.chord or (), spot.holding
-            self._spot = spot._replace(chord=None, inner=None, holding=(), graces=-1)
+            self._spot = spot.but(chord=None, inner=None, holding=(), graces=-1)
             if self._chord is not None:
                 self._sound(self._chord * (read_multiplier(text[1:]) or 1), tones, held)
                 self._chord = None
@@ -220,8 +223,8 @@ class Reading:
                 upbeat = int(self._position / room.step)
             repeated = spot.repeated if not line.ends else WITH_ENDINGS if spot.ending == 1 else PLAINLY
             bars = single and (spot.bars or whole)
-            spot = spot._replace(upbeat=upbeat, repeated=repeated, bars=bars, ending=ending)
-        self._spot = spot._replace(
+            spot = spot.but(upbeat=upbeat, repeated=repeated, bars=bars, ending=ending)
+        self._spot = spot.but(
             sounds=False,
             opens=not single or (spot.opens and not spot.sounds and spot.line != "start"),
             line=text,
@@ -241,9 +244,7 @@ class Reading:
 
     def _field(self, letter: str, value: str, is_line: bool) -> None:
         assert self._spot is not None
-        spot = self._spot._replace(
-            graces=-1, chord=None, inner=None, line="" if self._spot.line != "start" else "start"
-        )
+        spot = self._spot.but(graces=-1, chord=None, inner=None, line="" if self._spot.line != "start" else "start")
         meter = read_meter(value) if letter == "M" else None
         unit = read_unit(value) if letter == "L" else None
         if letter == "K":
@@ -254,7 +255,7 @@ class Reading:
                 unit = default_unit(meter)
         if unit:
             self._rhythm.set_unit(unit)
-        self._spot = spot._replace(room=new_room(self._rhythm.unit, self._rhythm.meter))
+        self._spot = spot.but(room=new_room(self._rhythm.unit, self._rhythm.meter))
 
     def _in_room(self, spot: Spot) -> Spot:
         """The spot with the room that the bar being written leaves."""
@@ -266,12 +267,12 @@ class Reading:
             actual, normal, begin = self._tuplet
             room = room.at(begin)
             held = (self._position - begin) * actual / normal / rhythm.unit * room.parts
-            if room.parts * held.denominator <= MOST_PARTS:
-                parts = room.parts * held.denominator
+            scaled = room.parts * held.denominator
+            if scaled <= MOST_PARTS and room.full * held.denominator <= MOST_STEPS and held < MOST_STEPS:
                 scale = held.denominator
-                room = room._replace(parts=parts, full=room.full * scale, left=room.left * scale)
+                room = room.but(parts=scaled, full=room.full * scale, left=room.left * scale)
                 held *= scale
-            room = room._replace(actual=actual, normal=normal, waiting=rhythm.tuplet_left, held=int(held))
+            room = room.but(actual=actual, normal=normal, waiting=rhythm.tuplet_left, held=min(int(held), MOST_STEPS))
         if rhythm.waits:
-            room = room._replace(bend=self._bend)
-        return spot._replace(room=room.mended())
+            room = room.but(bend=self._bend)
+        return spot.but(room=room.mended())

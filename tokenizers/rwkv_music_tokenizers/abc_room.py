@@ -1,11 +1,11 @@
 """The room in a bar: how much time is left, and which written lengths still let tuplets and broken rhythms come out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rwkv_music_tokenizers.abc_rhythm import MOST_BROKEN, NORMAL, is_compound
 from rwkv_music_tokenizers.score import Meter
@@ -15,6 +15,8 @@ FINEST = 8
 STEPS_OF_QUARTER = 16
 # Beyond this a length's denominator cannot be read any more; such a meter counts as free.
 MOST_PARTS = 256
+# Steps of a bar; one of more is counted as free as well.
+MOST_STEPS = 16_384
 # Quarters that a bar in free meter may hold.
 FREE_BAR = 32
 # Numbers of a tuplet, and marks of a broken rhythm, that are written.
@@ -37,6 +39,23 @@ def basis_of(unit: Fraction, meter: Meter) -> Basis:
     return Basis(unit, meter)
 
 
+Fields = TypeVar("Fields", bound=NamedTuple)
+
+
+@lru_cache
+def _places(kind: type[NamedTuple]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(kind._fields)}
+
+
+def changed(fields: Fields, changes: Mapping[str, Any]) -> Fields:
+    """A named tuple with other values in some fields."""
+    places = _places(type(fields))
+    values = list(fields)
+    for name, value in changes.items():
+        values[places[name]] = value
+    return tuple.__new__(type(fields), values)
+
+
 class Room(NamedTuple):
     """The time of a bar in steps, `parts` of them a unit; lengths are sets of steps, bit n for n steps."""
 
@@ -55,6 +74,10 @@ class Room(NamedTuple):
     # Marks of the broken rhythm that waits for its second event, positive for ">", and what the first was written as.
     bend: int = 0
     pair: int = 0
+
+    def but(self, **changes: Any) -> "Room":
+        """The same room but for some fields."""
+        return changed(self, changes)
 
     @property
     def unit(self) -> Fraction:
@@ -105,11 +128,11 @@ class Room(NamedTuple):
         # Of three notes with marks between them nobody knows which pair is meant.
         last = 0 if self.bend else taken
         if not self.waiting:
-            return self._replace(left=max(0, self.left - taken), last=last, bend=0, pair=0)
+            return self.but(left=max(0, self.left - taken), last=last, bend=0, pair=0)
         if self.waiting > 1:
-            return self._replace(waiting=self.waiting - 1, held=self.held + taken, last=last, bend=0, pair=0)
+            return self.but(waiting=self.waiting - 1, held=self.held + taken, last=last, bend=0, pair=0)
         left = self.left - (self.held + taken) * self.normal // self.actual
-        return self._replace(left=max(0, left), last=0, actual=0, normal=0, waiting=0, held=0, bend=0, pair=0)
+        return self.but(left=max(0, left), last=0, actual=0, normal=0, waiting=0, held=0, bend=0, pair=0)
 
     def bent(self, sign: str, marks: int) -> "Room | None":
         """The room after a broken rhythm's marks; None where it cannot come out."""
@@ -120,9 +143,9 @@ class Room(NamedTuple):
         if sign == "<":
             change, marks = -change, -marks
         if self.waiting:
-            room = self._replace(held=self.held + change, last=0, bend=marks, pair=self.last)
+            room = self.but(held=self.held + change, last=0, bend=marks, pair=self.last)
         else:
-            room = self._replace(left=self.left - change, last=0, bend=marks, pair=self.last)
+            room = self.but(left=self.left - change, last=0, bend=marks, pair=self.last)
         return room if room.left >= 0 and room.lengths() else None
 
     def longer(self, sign: str, marks: int) -> Fraction:
@@ -136,38 +159,45 @@ class Room(NamedTuple):
         if self.open:
             return None
         normal = normal or NORMAL.get(actual) or (3 if is_compound(self.meter) else 2)
-        room = self._replace(actual=actual, normal=normal, waiting=count or actual, held=0, last=0)
+        room = self.but(actual=actual, normal=normal, waiting=count or actual, held=0, last=0)
         return room if _comes_out(room, 0, room.waiting) else None
 
     def mended(self) -> "Room":
         """The room with as much more as it needs for the tuplet or broken rhythm that a prompt left open."""
-        room = self
-        while room.open and not room.lengths():
-            room = room._replace(left=room.left + 1)
-        return room
+        if not self.open or self.lengths():
+            return self
+        marks = abs(self.bend)
+        first = 2 * (1 << marks) - 1 if self.bend < 0 else 1
+        total = self.held + first + max(0, self.waiting - 1)
+        if self.waiting:
+            modulus = self.actual // gcd(self.actual, self.normal)
+            total = (total + -total % modulus) * self.normal // self.actual
+        room = self.but(left=total)
+        # Where even that does not come out the signs are passed over.
+        return room if room.lengths() else self.but(left=0, bend=0, pair=0, actual=0, normal=0, waiting=0, held=0)
 
     def at(self, position: Fraction) -> "Room":
         """The room of a bar that holds `position` quarters; none is left where no length can fill it."""
         fresh = new_room(self.unit, self.meter)
         left = (fresh.quarters(fresh.full) - position) / self.unit
         parts = lcm(fresh.parts, left.denominator)
-        if left < 0 or parts > MOST_PARTS:
-            return fresh._replace(left=0)
-        return fresh._replace(parts=parts, full=fresh.full * parts // fresh.parts, left=int(left * parts))
+        if left < 0 or parts > MOST_PARTS or fresh.full * parts > MOST_STEPS * fresh.parts:
+            return fresh.but(left=0)
+        return fresh.but(parts=parts, full=fresh.full * parts // fresh.parts, left=int(left * parts))
 
 
 @lru_cache(maxsize=1024)
 def new_room(unit: Fraction, meter: Meter) -> Room:
     """A bar with nothing in it yet."""
     parts = FINEST
-    while parts < STEPS_OF_QUARTER * unit:
+    while parts < min(STEPS_OF_QUARTER * unit, MOST_PARTS):
         parts *= 2
     bar = meter.bar
     if bar is not None:
         parts = lcm(parts, (bar / unit).denominator)
-        if parts > MOST_PARTS or bar > 2 * FREE_BAR:
+        if parts > MOST_PARTS or bar / unit * parts > MOST_STEPS:
             return new_room(unit, Meter("none", None))
-    full = int((FREE_BAR if bar is None else bar) / unit * parts)
+    full = min(MOST_STEPS, int((FREE_BAR if bar is None else bar) / unit * parts))
     return Room(basis_of(unit, meter), parts, full, full)
 
 

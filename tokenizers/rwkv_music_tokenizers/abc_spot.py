@@ -1,11 +1,15 @@
 """Where a text of ABC stands between two characters, as far as it decides what may follow."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from rwkv_music_tokenizers.abc_room import Room
+from rwkv_music_tokenizers.abc_room import Room, changed
 
 # A note as it is written: 7 * octave + step from C, and its accidental ("" for none).
 Sign = tuple[int, str]
+# Slurs inside slurs.
+MOST_SLURS = 2
+# The note before, where it does not matter which it was.
+SOME_NOTE: tuple[Sign, ...] = ((0, ""),)
 # The text of a header's line that nothing but its end may follow.
 CUT = "%"
 UNREPEATED, WITH_ENDINGS, PLAINLY = range(3)
@@ -30,7 +34,8 @@ class Spot(NamedTuple):
     """A spot in the music. What it says beside its room stands in the bar, or waits for an event to come."""
 
     room: Room
-    # The word being written: "" for none, "note", "rest", "bar", "quote" ..., and as much of it as matters.
+    # The word being written: "" for none, "note", "rest", "bar", "quote" ..., and as much of it as matters; in a word
+    # that a prompt left open ("shut") what has to close it, "" for the end of the line.
     mode: str = ""
     text: str = ""
     # Some event stands in the bar; the bar opens a section.
@@ -75,6 +80,10 @@ class Spot(NamedTuple):
     # What the key and the bar alter, a step each; () where no limit asks for it.
     signature: tuple[int, ...] = ()
     altered: tuple[int | None, ...] = ()
+
+    def but(self, **changes: Any) -> "Spot":
+        """The same spot but for some fields: `_replace`, three times as fast."""
+        return changed(self, changes)
 
 
 class Ended(NamedTuple):
