@@ -217,8 +217,10 @@ class Piece:
         self._tokens.append(token)
         self._logits, self._state = logits, state
         self.sampler.follow(token)
+        # What is written after a bar line before the next bar begins, as the end of a line, is no other bar line.
+        bars_at_line = self._grammar.bars if self._grammar.at_bar else -1
         self._grammar.follow(token)
-        if self._grammar.at_bar:
+        if self._grammar.at_bar and self._grammar.bars > bars_at_line:
             self._keep_moment()
 
     def finish(self) -> None:

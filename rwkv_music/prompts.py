@@ -53,19 +53,24 @@ def read_source(prompt: str, tune: int | None = None) -> Source:
 
 
 def _read_performance(path: Path) -> Source:
-    from rwkv_music_tokenizers.midi_reader import read_midi
-
     with path.open("rb") as file:
         content = file.read(MIDI_LIMIT + 1)
+    return replace(performance_source(content, str(path)), path=path)
+
+
+def performance_source(content: bytes, name: str) -> Source:
+    """The music in the content of a MIDI file, called `name`. Raises UserError."""
+    from rwkv_music_tokenizers.midi_reader import read_midi
+
     if len(content) > MIDI_LIMIT:
-        raise FileError(f"{path}: more than {MIDI_LIMIT >> 20} MiB of MIDI")
+        raise FileError(f"{name}: more than {MIDI_LIMIT >> 20} MiB of MIDI")
     try:
         played = read_midi(content)
     except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     if not played.count:
-        raise UserError(f"{path}: no note sounds in it")
-    return Source(performance=played, path=path, remarks=tuple(f"{path}: {repair}" for repair in played.repairs))
+        raise UserError(f"{name}: no note sounds in it")
+    return Source(performance=played, remarks=tuple(f"{name}: {repair}" for repair in played.repairs))
 
 
 def _text_of(prompt: str, path: Path | None) -> str:

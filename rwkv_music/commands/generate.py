@@ -1,30 +1,26 @@
 """What `generate` does with its options: takes are made, written and told of, one after another."""
 
 import argparse
-from dataclasses import replace
 
 import torch
 
-from rwkv_music import __version__
 from rwkv_music.checkpoint.load import CheckpointError
-from rwkv_music.commands.outputs import Made, Outputs
+from rwkv_music.commands.outputs import Outputs
 from rwkv_music.commands.progress import Interrupt, Progress
 from rwkv_music.commands.request import Request, read_request
 from rwkv_music.compose import Piece
 from rwkv_music.engine import Engine
 from rwkv_music.errors import UserError
-from rwkv_music.making import Making
-from rwkv_music.model.spec import Spec
+from rwkv_music.made import Made, making_of, snapshot_of
 from rwkv_music.session import Session, Take
 from rwkv_music.session_file import load_session, save_session
-from rwkv_music.snapshots import Snapshot, load_snapshot, save_snapshot
+from rwkv_music.snapshots import load_snapshot, save_snapshot
 from rwkv_music.terminal import counted, reason, tell
+from rwkv_music.usual import usual_threads
 from rwkv_music_kernels.contract import KernelError
 
 USER_ERRORS = (CheckpointError, KernelError)
 EXIT_INTERRUPTED = 130
-# Layers times the square of the width: about a twelfth of the parameters.
-SMALL = 2_000_000
 # Takes that are made in one batch.
 AT_ONCE = 16
 
@@ -84,11 +80,6 @@ def _go_to(session: Session, take: int) -> None:
         raise UserError(f"--take: {error}") from None
 
 
-def usual_threads(spec: Spec) -> int:
-    """Threads to compute with: a small model's tokens take less time than it takes to wake another one."""
-    return 1 if spec.layers * spec.width**2 < SMALL else torch.get_num_threads()
-
-
 def _bar(session: Session, asked: int | None) -> int | None:
     """The bar line to go on from, one there is. Raises UserError."""
     if asked is not None and asked >= (there := len(session.bars())):
@@ -106,17 +97,12 @@ def _told(take: Take, stopped: bool) -> str:
 
 def _finish(piece: Piece, take: int, model: str, outputs: Outputs, *, shown: bool) -> list[str]:
     """Write a take and tell of it; return what went wrong. `shown`: it was seen on the terminal already."""
-    engine = piece.engine
-    dtype = str(engine.dtype).removeprefix("torch.")
-    threads = torch.get_num_threads()
-    making = Making(
-        __version__, model, engine.hash, str(engine.device), dtype, threads, piece.runs, piece.manuscript.prompt
-    )
+    making = making_of(piece, model)
     written, troubles = outputs.write(Made(piece.work(), making.line()), take, shown=shown)
     if outputs.args.save_state:
         path = outputs.state_path(take)
         try:
-            save_snapshot(_remembering(piece.snapshot(model), dtype), path)
+            save_snapshot(snapshot_of(piece, model), path)
             written.append(path)
         except OSError as error:
             troubles.append(f"{path} could not be written: {reason(error)}")
@@ -139,9 +125,3 @@ def _keep(session: Session, request: Request, outputs: Outputs) -> list[str]:
         return [trouble]
     tell(f"kept {counted(len(session.takes) - 1, 'take')} in {path}")
     return []
-
-
-def _remembering(snapshot: Snapshot, dtype: str) -> Snapshot:
-    """The snapshot with the dtype that it was made in."""
-    label = snapshot.label
-    return replace(snapshot, label=replace(label, story={**label.story, "dtype": dtype}))

@@ -3,32 +3,19 @@
 import argparse
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from rwkv_music.errors import UsageError, UserError
-from rwkv_music.files import fresh_paths, refuse_overwriting, write_whole
+from rwkv_music.files import fresh_paths, refuse_overwriting
+from rwkv_music.made import Made
 from rwkv_music.render.save import SUFFIXES
 from rwkv_music.render.soundfonts import find_soundfont
-from rwkv_music.render.works import save_work
 from rwkv_music.terminal import reason, show
-from rwkv_music.works import Played, Tune, Work
+from rwkv_music.works import Played, Tune
 from rwkv_music_tokenizers.errors import NotationError
 
 STDOUT = "-"
 FRESH_SUFFIXES = {Tune: (".abc", ".mid"), Played: (".mid",)}
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A finished piece, and the line that tells its making."""
-
-    work: Work
-    making: str
-
-    def remembered(self) -> str:
-        """As ABC, with its making as a comment at the end."""
-        return f"{self.work.abc}% {self.making}\n"
 
 
 class Outputs:
@@ -93,7 +80,7 @@ class Outputs:
 
     def _write_one(self, take: Made, path: Path, written: list[Path], troubles: list[str]) -> None:
         try:
-            save_take(take, path, self.args.soundfont, accompaniment=not self.args.no_chords)
+            take.save(path, self.args.soundfont, accompaniment=not self.args.no_chords)
             written.append(path)
         except (UserError, NotationError, OSError) as error:
             troubles.append(f"{path} could not be written: {reason(error)}")
@@ -102,11 +89,3 @@ class Outputs:
             if path.suffix.lower() == ".wav" and not has_midi and not instead.exists():
                 # What cannot be heard here can be heard elsewhere.
                 self._write_one(take, instead, written, troubles)
-
-
-def save_take(take: Made, path: Path, soundfont: Path | None, *, accompaniment: bool) -> None:
-    """Write a take in the format of the path's suffix, whole or not at all."""
-    if path.suffix.lower() == ".abc":
-        write_whole(path, take.remembered().encode())
-    else:
-        save_work(take.work, path, soundfont=soundfont, accompaniment=accompaniment, remarks=[take.making])

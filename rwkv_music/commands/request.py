@@ -1,7 +1,6 @@
 """What a command line of `generate` asks for, everything filled in: prompt, model, and the runs of each take."""
 
 import argparse
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,24 +8,20 @@ from typing import Any
 
 import torch
 
-from rwkv_music.catalogue import published_models
-from rwkv_music.commands.limits import read_limits
 from rwkv_music.commands.options import DTYPES
 from rwkv_music.errors import UsageError, UserError
 from rwkv_music.library import DEFAULT_MIDI_MODEL, DEFAULT_MODEL, find_model
+from rwkv_music.limiting import read_limits
 from rwkv_music.making import Making, Run, read_making
 from rwkv_music.manuscripts.manuscript import Manuscript
 from rwkv_music.manuscripts.wishes import Wishes
 from rwkv_music.opening import Header
 from rwkv_music.prompts import NOTHING, language_of_model, open_again, open_source, read_source
-from rwkv_music.sampling import MAX_SEED, SETTINGS, SamplingOptions
+from rwkv_music.sampling import MAX_SEED, SamplingOptions
 from rwkv_music.session_file import read_model
 from rwkv_music.snapshots import read_label
-
-DRAWN_SEEDS = 2**32
-DEFAULT_TOKENS = 2048
-TOKENS_A_BAR = 128
-TOKENS_A_SECOND = 64
+from rwkv_music.usual import usual_options, usual_run, usual_sampling
+from rwkv_music_tokenizers.grammar import Limits
 
 
 @dataclass(frozen=True)
@@ -164,39 +159,33 @@ def usable_device(name: str) -> str:
 
 def _usual(model: str, language: str) -> Mapping[str, Any]:
     """How a model is drawn from, where nobody says otherwise."""
-    config = find_model(model).config
-    if config is None:
-        return {}
-    if config.name not in published_models() or language not in ("midi", "midipiano"):
-        return config.sampling
-    from rwkv_music.manuscripts.words import published_recipe
-
-    return {**config.sampling, "recipe": published_recipe(language)}
+    return usual_sampling(find_model(model).config, language)
 
 
 def _options(args: argparse.Namespace, defaults: Mapping[str, Any]) -> SamplingOptions:
     """The settings of the command line over the defaults; a seed is drawn when neither has one."""
-    known = {name: value for name, value in defaults.items() if name in SETTINGS}
-    said = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
     try:
-        return SamplingOptions(**{"seed": secrets.randbelow(DRAWN_SEEDS), **known, **said})
+        return usual_options(defaults, vars(args))
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
 def _run(args: argparse.Namespace, defaults: Mapping[str, Any]) -> Run:
     """How the piece goes on, and where it stops."""
-    asked = TOKENS_A_BAR * (args.bars or 0) + int(TOKENS_A_SECOND * (args.seconds or 0))
-    # Where nobody says how long, a piece that does not end by itself is brought to its end.
-    close = args.end if args.end is not None else args.bars is None and args.seconds is None and args.max_tokens is None
-    return Run(
+    return usual_run(
         _options(args, defaults),
-        args.bars,
-        args.max_tokens or max(DEFAULT_TOKENS, asked),
+        bars=args.bars,
         seconds=args.seconds,
-        close=close,
+        max_tokens=args.max_tokens,
+        end=args.end,
         free=args.free,
-        limits=read_limits(args),
+        limits=_limits(args),
+    )
+
+
+def _limits(args: argparse.Namespace) -> Limits:
+    return read_limits(
+        args.range or "", args.scale or "", args.only or "", drums=not args.no_drums, polyphony=args.polyphony
     )
 
 

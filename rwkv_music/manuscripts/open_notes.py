@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-import numpy as np
-
 from rwkv_music.errors import UsageError, UserError
 from rwkv_music.instruments import read_instruments
 from rwkv_music.manuscripts.notes import PROMPT_LIMIT, TOKENIZER, NotesManuscript
@@ -13,7 +11,7 @@ from rwkv_music.manuscripts.wishes import NO_WISHES, Wishes
 from rwkv_music_tokenizers.abc_fields import read_key, read_meter, read_tempo
 from rwkv_music_tokenizers.midi_writer import MINOR_MODES
 from rwkv_music_tokenizers.note_options import NoteOptions
-from rwkv_music_tokenizers.performance import END, START, Performance, Track, rows
+from rwkv_music_tokenizers.performance import Performance, Track, rows
 
 TICKS = 480
 
@@ -39,10 +37,7 @@ def open_notes(played: Performance | None = None, wishes: Wishes = NO_WISHES) ->
 
 def first_bars(piece: Performance, bars: int) -> Performance:
     """The beginning of a piece: so many bars by its meters. Notes that last longer end with the last of them."""
-    end = _bar_ends(piece, bars)
-    tracks = tuple(_until(track, end) for track in piece.tracks)
-    before = {name: getattr(piece, name)[getattr(piece, name)[:, 0] < end] for name in ("tempos", "meters", "keys")}
-    return replace(piece, tracks=tracks, **before)
+    return piece.until(_bar_ends(piece, bars))
 
 
 def _bar_ends(piece: Performance, bars: int) -> int:
@@ -56,14 +51,6 @@ def _bar_ends(piece: Performance, bars: int) -> int:
         place += Fraction(4 * beats * piece.ticks, beat)
         bars -= 1
     return int(place)
-
-
-def _until(track: Track, end: int) -> Track:
-    notes = np.array(track.notes[track.notes[:, START] < end])
-    notes[:, END] = np.minimum(notes[:, END], end)
-    pedals = np.array(track.pedals[track.pedals[:, 0] < end])
-    pedals[:, 1] = np.minimum(pedals[:, 1], end)
-    return replace(track, notes=rows(notes, 4), pedals=rows(pedals, 2))
 
 
 def _with_header(piece: Performance, wishes: Wishes) -> Performance:

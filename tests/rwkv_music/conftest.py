@@ -21,6 +21,7 @@ class ScriptedEngine:
         self.sure = sure
         self.spec = SimpleNamespace(vocabulary=128, layers=1, width=64)
         self.hash = "0" * 64
+        self.device, self.dtype = "cpu", "float32"
         self.config = None
         self.heard: list[int] = []
 

@@ -4,7 +4,7 @@ What a MIDI file holds, and what MIDI codecs encode and decode; a `Score` is wha
 Arrays are int64 and read-only. No I/O here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,14 @@ class Track:
     name: str = ""
     # (m, 2): when the sustain pedal goes down and comes up; neither overlap nor touch.
     pedals: np.ndarray = field(default_factory=lambda: rows([], 2))
+
+    def until(self, tick: int) -> "Track":
+        """What begins before a tick; what lasts longer ends there."""
+        notes = np.array(self.notes[self.notes[:, START] < tick])
+        notes[:, END] = np.minimum(notes[:, END], tick)
+        pedals = np.array(self.pedals[self.pedals[:, 0] < tick])
+        pedals[:, 1] = np.minimum(pedals[:, 1], tick)
+        return replace(self, notes=rows(notes, 4), pedals=rows(pedals, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +78,9 @@ class Performance:
         before = np.concatenate([[0], np.cumsum(lengths)])
         place = np.searchsorted(starts, ticks, side="right") - 1
         return (before[place] + (ticks - starts[place]) * self.tempos[place, 1]) / (1e6 * self.ticks)
+
+    def until(self, tick: int) -> "Performance":
+        """The beginning of the piece: what begins before a tick; what lasts longer ends there."""
+        before = {name: getattr(self, name) for name in ("tempos", "meters", "keys")}
+        kept = {name: rows(told[told[:, 0] < tick], told.shape[1]) for name, told in before.items()}
+        return replace(self, tracks=tuple(track.until(tick) for track in self.tracks), **kept)

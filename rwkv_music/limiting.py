@@ -1,6 +1,5 @@
 """What new music is kept to, as a person says it: a range, a scale, instruments, voices."""
 
-import argparse
 import re
 
 from rwkv_music.errors import UsageError
@@ -13,19 +12,24 @@ PITCH = re.compile(r"([A-Ga-g])([#b]?)(-?[0-9])")
 RANGE = re.compile(r"([A-Ga-g][#b]?-?[0-9]|[0-9]{1,3})-([A-Ga-g][#b]?-?[0-9]|[0-9]{1,3})")
 
 
-def read_limits(args: argparse.Namespace) -> Limits:
-    """What the options say. Raises UsageError for what is no range, scale or number of notes, UserError for --only."""
-    lowest, highest = _range(args.range) if args.range else (0, 127)
-    if args.polyphony is not None and args.polyphony < 1:
-        raise UsageError(f"--polyphony is the most notes at once, 1 or more, not {args.polyphony}")
-    programs = read_instruments(args.only)[1] if args.only else ()
+def read_limits(
+    compass: str = "", scale: str = "", only: str = "", *, drums: bool = True, polyphony: int | None = None
+) -> Limits:
+    """The limits of two pitches ("C3-C6", "48-84"), a key ("D", "Edor"), names of instruments and a number of notes.
+
+    Raises UsageError for what is no range, scale or number of notes, UserError for names of no instrument.
+    """
+    lowest, highest = _range(compass) if compass else (0, 127)
+    if polyphony is not None and polyphony < 1:
+        raise UsageError(f"--polyphony is the most notes at once, 1 or more, not {polyphony}")
+    programs = read_instruments(only)[1] if only else ()
     return Limits(
         lowest,
         highest,
-        _classes(args.scale) if args.scale else frozenset(),
+        _classes(scale) if scale else frozenset(),
         frozenset(program for program in programs if program is not None),
-        drums=not args.no_drums and (not args.only or None in programs),
-        polyphony=args.polyphony or 0,
+        drums=drums and (not only or None in programs),
+        polyphony=polyphony or 0,
     )
 
 
