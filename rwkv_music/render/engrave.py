@@ -30,17 +30,24 @@ _SIZE = re.compile(r'<svg width="(\d+)px" height="(\d+)px"')
 
 def main() -> int:
     """Exit code 0, or NO_MUSIC for what the engraver cannot read."""
-    toolkit = verovio.toolkit()
-    toolkit.setOptions(OPTIONS)
-    if not toolkit.loadData(sys.stdin.buffer.read().decode("utf-8")):
+    pages = engraved_pages(sys.stdin.buffer.read().decode("utf-8"), OPTIONS)
+    if not pages:
         return NO_MUSIC
+    sys.stdout.buffer.write(joined(pages).encode("utf-8"))
+    return 0
+
+
+def engraved_pages(xml: str, options: dict[str, object]) -> list[str]:
+    """MusicXML as SVG pages; none where the engraver cannot read it."""
+    toolkit = verovio.toolkit()
+    toolkit.setOptions(options)
+    if not toolkit.loadData(xml):
+        return []
     # The engraver reads a composer from MusicXML into a place where its own page header does not look for one.
     music, moved = _CREATOR.subn(r"<\1>\2</\1>", toolkit.getMEI())
     if moved and not toolkit.loadData(music):
-        return NO_MUSIC
-    pages = [toolkit.renderToSVG(number) for number in range(1, toolkit.getPageCount() + 1)]
-    sys.stdout.buffer.write(joined(pages).encode("utf-8"))
-    return 0
+        return []
+    return [toolkit.renderToSVG(number) for number in range(1, toolkit.getPageCount() + 1)]
 
 
 def joined(pages: list[str]) -> str:

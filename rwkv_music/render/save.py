@@ -17,6 +17,7 @@ WRITERS = {
     ".midi": ("rwkv_music.render.texts", "midi_file"),
     ".wav": ("rwkv_music.render.audio", "wav_file"),
     ".svg": ("rwkv_music.render.sheet", "svg_file"),
+    ".pdf": ("rwkv_music.render.pdf", "pdf_file"),
     ".musicxml": ("rwkv_music.render.sheet", "musicxml_file"),
     ".xml": ("rwkv_music.render.sheet", "musicxml_file"),
     ".json": ("rwkv_music.render.texts", "json_file"),

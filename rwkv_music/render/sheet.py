@@ -91,12 +91,19 @@ def svg_file(score: Score, options: RenderOptions) -> bytes:
 
 def engraved(xml: str, time_limit: float = TIME_LIMIT) -> str:
     """MusicXML as one SVG, made by verovio in a process of its own. Raises RenderError when it fails."""
-    command = [sys.executable, "-m", ENGRAVER]
+    picture = run_engraver(ENGRAVER, (), xml, time_limit).decode("utf-8", "replace")
+    if "<svg" not in picture:
+        raise RenderError("the engraver (verovio) cannot draw this piece")
+    return picture[picture.index("<svg") :]
+
+
+def run_engraver(program: str, words: Sequence[str], xml: str, time_limit: float = TIME_LIMIT) -> bytes:
+    """What a module that engraves makes of MusicXML, in a process of its own. Raises RenderError when it fails."""
+    command = [sys.executable, "-m", program, *words]
     try:
         done = subprocess.run(command, input=xml.encode("utf-8"), capture_output=True, timeout=time_limit)
     except subprocess.TimeoutExpired as error:
         raise RenderError(f"the engraver took more than {time_limit:.0f} s; shorten the piece") from error
-    picture = done.stdout.decode("utf-8", "replace")
-    if done.returncode != 0 or "<svg" not in picture:
+    if done.returncode != 0:
         raise RenderError(f"the engraver (verovio) cannot draw this piece (exit {done.returncode})")
-    return picture[picture.index("<svg") :]
+    return done.stdout

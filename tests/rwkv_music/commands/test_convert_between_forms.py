@@ -66,7 +66,7 @@ def test_a_piece_stays_itself_from_every_form_to_every_form(folder, capsys, sour
     assert (score.title, score.meter, score.key, score.tempo) == (SCORE.title, SCORE.meter, SCORE.key, SCORE.tempo)
 
 
-@pytest.mark.parametrize("target", ["svg", "wav"])
+@pytest.mark.parametrize("target", ["svg", "wav", "pdf"])
 def test_midi_is_engraved_and_heard(folder, target):
     assert main(["convert", "air.mid", f"out.{target}"]) == 0
     assert (folder / f"out.{target}").stat().st_size > 1000
