@@ -11,22 +11,22 @@ from rwkv_music.library import find_model
 from rwkv_music.manuscripts.manuscript import Manuscript
 from rwkv_music.manuscripts.wishes import NO_WISHES, Wishes
 from rwkv_music.opening import DEFAULT_KEY
+from rwkv_music.reading.pieces import FORMS, MIDI, Piece, piece_of, read_piece
 from rwkv_music.terminal import without_controls
 from rwkv_music.tunebook import pick_tune
 from rwkv_music.works import Played, Tune
+from rwkv_music_tokenizers.abc_writer import write_abc
 from rwkv_music_tokenizers.performance import Performance
 
 # A name that ends so is meant as a file, whether there is one or not.
 FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl|json|mid|midi|kar|rmi)$", re.IGNORECASE)
-MIDI_NAME = re.compile(r"\.(mid|midi|kar|rmi)$", re.IGNORECASE)
 ABC_SIGN = re.compile(r"\||^[ \t]*[A-Za-z]:", re.MULTILINE)
 LONGEST_NAME = 4096
-MIDI_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Music to begin with; of `text` and `performance` one at most."""
+    """Music to begin with: as ABC, as a performance, or as both where a file holds notes that are written."""
 
     # ABC, one tune.
     text: str | None = None
@@ -45,32 +45,21 @@ def read_source(prompt: str, tune: int | None = None) -> Source:
     path = Path(prompt) if named and Path(prompt).is_file() else None
     if named and path is None and FILE_NAME.search(prompt):
         raise FileError(f"{prompt}: there is no such file")
-    if path is not None and MIDI_NAME.search(prompt):
-        if tune is not None:
-            raise UserError(f"{prompt}: --tune chooses from a tunebook of ABC")
-        return _read_performance(path)
+    if path is not None and path.suffix.lower() in FORMS:
+        return replace(_source(read_piece(path, tune)), path=path)
     return _read_tune(_text_of(prompt, path), tune, path)
-
-
-def _read_performance(path: Path) -> Source:
-    with path.open("rb") as file:
-        content = file.read(MIDI_LIMIT + 1)
-    return replace(performance_source(content, str(path)), path=path)
 
 
 def performance_source(content: bytes, name: str) -> Source:
     """The music in the content of a MIDI file, called `name`. Raises UserError."""
-    from rwkv_music_tokenizers.midi_reader import read_midi
+    return _source(piece_of(content, name, MIDI))
 
-    if len(content) > MIDI_LIMIT:
-        raise FileError(f"{name}: more than {MIDI_LIMIT >> 20} MiB of MIDI")
-    try:
-        played = read_midi(content)
-    except ValueError as error:
-        raise UserError(f"{name}: {error}") from None
-    if not played.count:
-        raise UserError(f"{name}: no note sounds in it")
-    return Source(performance=played, remarks=tuple(f"{name}: {repair}" for repair in played.repairs))
+
+def _source(piece: Piece) -> Source:
+    """A piece as a prompt."""
+    if piece.score is None:
+        return Source(performance=piece.performance, remarks=piece.told)
+    return Source(write_abc(piece.score), piece.played(), remarks=piece.told)
 
 
 def _text_of(prompt: str, path: Path | None) -> str:
@@ -164,14 +153,12 @@ def first_bars(text: str, bars: int) -> str:
 
 def sounding(source: Source) -> Performance:
     """What a source sounds like. Raises NotationError for ABC that cannot be played."""
-    return Tune(source.text).performance if source.text is not None else _performed(source)
+    return source.performance if source.performance is not None else Tune(source.text or "").performance
 
 
 def written(source: Source) -> str:
     """A source as ABC. Raises NotationError for a performance that cannot be written."""
-    return source.text if source.text is not None else Played(_performed(source)).abc
-
-
-def _performed(source: Source) -> Performance:
+    if source.text is not None:
+        return source.text
     assert source.performance is not None, "a source holds ABC or a performance"
-    return source.performance
+    return Played(source.performance).abc

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rwkv_music.commands.arguments import number
-from rwkv_music.errors import UsageError, UserError
-from rwkv_music.prompts import MIDI_LIMIT, Source, read_source, sounding
+from rwkv_music.errors import UsageError
+from rwkv_music.files import read_bytes
+from rwkv_music.prompts import Source, read_source, sounding, written
+from rwkv_music.reading.pieces import LIMITS, MIDI
 from rwkv_music.terminal import show, tell
 
 CODES = ("abc", "notes", "midi", "midipiano", "midi-v2", "remi", "mmm")
@@ -59,10 +61,7 @@ def _reference(args: argparse.Namespace) -> int:
     name = args.tokenizer or "midi"
     if name not in REFERENCE or args.report:
         raise UsageError(f"--reference is for --tokenizer {', '.join(REFERENCE)}, as --text or --ids")
-    with Path(args.piece).open("rb") as file:
-        content = file.read(MIDI_LIMIT + 1)
-    if len(content) > MIDI_LIMIT:
-        raise UserError(f"{args.piece}: more than {MIDI_LIMIT >> 20} MiB of MIDI")
+    content = read_bytes(Path(args.piece), LIMITS[MIDI])
     words = RULES[name]
     for piece in training_pieces(read_events(content), words, EVERY_PIECE):
         show((" ".join(map(str, piece)) if args.ids else words.decode(piece, specials=True)) + "\n")
@@ -71,7 +70,6 @@ def _reference(args: argparse.Namespace) -> int:
 
 def _abc(source: Source) -> tuple[list[int], str, Callable[[], dict[str, Any]]]:
     """Ids, text and losses of a tune as models of ABC learn it; a line end is shown as \\n."""
-    from rwkv_music.prompts import written
     from rwkv_music_tokenizers.abc_tokens import AbcTokenizer, training_text
 
     text = training_text(written(source))
@@ -115,7 +113,8 @@ def _played(source: Source, name: str, file: Path | None) -> tuple[list[int], st
         raise UsageError("--tokenizer mmm needs --file: the tokenizer.json that came with the model")
     grid = runner_remi() if name == "remi" or file is None else load_mmm(file)
     ids = grid.encode(piece)
-    names = {number: word for word, number in dict(grid.tokenizer.vocab).items()}
+    vocabulary: Any = grid.tokenizer.vocab
+    names = {number: word for word, number in vocabulary.items()}
     return (
         ids,
         " ".join(str(names.get(number, number)) for number in ids),

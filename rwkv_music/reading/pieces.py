@@ -77,6 +77,11 @@ def read_piece(path: Path | None, tune: int | None = None) -> Piece:
     form = form or _form(content)
     if tune is not None and form != ABC:
         raise UserError(f"{name}: --tune chooses from a tunebook of ABC, and this is {form}")
+    return piece_of(content, name, form, tune)
+
+
+def piece_of(content: bytes, name: str, form: str, tune: int | None = None) -> Piece:
+    """The piece in the content of a file of one of the forms, which errors call `name`. Raises UserError."""
     if len(content) > LIMITS[form]:
         raise FileError(f"{name}: more than {LIMITS[form] >> 10} KiB of {form}; split the file")
     if form == ABC:
