@@ -19,7 +19,7 @@ from rwkv_music_tokenizers.abc_writer import write_abc
 from rwkv_music_tokenizers.performance import Performance
 
 # A name that ends so is meant as a file, whether there is one or not.
-FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl|json|mid|midi|kar|rmi)$", re.IGNORECASE)
+FILE_NAME = re.compile(r"\.(abc|txt|xml|musicxml|mxl|json|mid|midi|kar|rmi|tokens)$", re.IGNORECASE)
 ABC_SIGN = re.compile(r"\||^[ \t]*[A-Za-z]:", re.MULTILINE)
 LONGEST_NAME = 4096
 

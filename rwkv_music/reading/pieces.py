@@ -7,6 +7,7 @@ from pathlib import Path
 from rwkv_music.errors import UserError
 from rwkv_music.files import FileError, decoded, read_bytes, refuse_foreign
 from rwkv_music.making import find_making
+from rwkv_music.reading.token_text import read_tokens
 from rwkv_music.render.plain import read_json
 from rwkv_music.tunebook import pick_tune
 from rwkv_music_tokenizers.abc_reader import read_abc
@@ -17,15 +18,16 @@ from rwkv_music_tokenizers.performance import Performance
 from rwkv_music_tokenizers.score import Score
 from rwkv_music_tokenizers.score_of_performance import score_of_performance
 
-MIDI, MUSICXML, JSON, ABC = "MIDI", "MusicXML", "JSON", "ABC"
+MIDI, MUSICXML, JSON, TOKENS, ABC = "MIDI", "MusicXML", "JSON", "tokens", "ABC"
 FORMS = {
     **dict.fromkeys((".mid", ".midi", ".kar", ".rmi"), MIDI),
     **dict.fromkeys((".musicxml", ".xml", ".mxl"), MUSICXML),
     ".json": JSON,
+    ".tokens": TOKENS,
 }
 SUFFIXES = (".abc", *FORMS)
 # Of a file of each form.
-LIMITS = {MIDI: 8 << 20, MUSICXML: 16 << 20, JSON: 16 << 20, ABC: 256 << 10}
+LIMITS = {MIDI: 8 << 20, MUSICXML: 16 << 20, JSON: 16 << 20, TOKENS: 16 << 20, ABC: 256 << 10}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,8 @@ def _form(content: bytes) -> str:
     begin = content[:400].removeprefix(b"\xef\xbb\xbf").lstrip()
     if content[:2] == b"PK" or (begin.startswith(b"<") and (b"<score-" in begin or b"MusicXML" in begin)):
         return MUSICXML
+    if begin.startswith((b"<bos>", b"<start>", b"# tokenizer:")):
+        return TOKENS
     return JSON if begin.startswith(b"{") and b'"rwkv-music score"' in begin else ABC
 
 
@@ -150,4 +154,11 @@ def _json(content: bytes, name: str) -> Piece:
     return Piece(name, score, remarks=remarks)
 
 
-READERS: dict[str, Callable[[bytes, str], Piece]] = {MIDI: _midi, MUSICXML: _musicxml, JSON: _json}
+def _tokens(content: bytes, name: str) -> Piece:
+    played = read_tokens(decoded(content, name))
+    if not played.count:
+        raise UserError("no note sounds in it")
+    return Piece(name, performance=played)
+
+
+READERS: dict[str, Callable[[bytes, str], Piece]] = {MIDI: _midi, MUSICXML: _musicxml, JSON: _json, TOKENS: _tokens}
