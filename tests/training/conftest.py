@@ -87,6 +87,8 @@ def notes_config() -> TrainingConfig:
         pieces=2,
         precision="float32",
         evaluate_every=3,
+        temperature=1.0,
+        top_p=0.98,
         sample_prompts=(),
     )
 

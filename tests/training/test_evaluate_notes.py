@@ -11,13 +11,17 @@ from rwkv_music.model.state import State
 from rwkv_music.model.v7 import Rwkv7
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_tokenizers.midi_reader import read_midi
+from rwkv_music_tokenizers.note_grammar import NoteGrammar
+from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
 from rwkv_music_training.checkpoints import load_checkpoint
 from rwkv_music_training.config import ConfigError, config_from_json
-from rwkv_music_training.evaluate_notes import evaluate_windows, every_window, note_bits_table, some_windows
+from rwkv_music_training.evaluate_notes import evaluate_windows, every_window, some_windows
 from rwkv_music_training.lessons import NotesLesson, note_prompt
 from rwkv_music_training.note_batches import BEGIN, DOCUMENT, NoteBatches, Windows
 from rwkv_music_training.note_corpus import note_corpus
+from rwkv_music_training.note_measure import is_canonical
 from rwkv_music_training.readings import headline, told
+from rwkv_music_training.samples import sample_ids
 from rwkv_music_training.train import main, newest, read_recipe
 
 
@@ -72,9 +76,8 @@ def test_some_windows_are_of_every_source_and_always_the_same(windows):
     assert len(tokens) == 2 and (abs(tokens - 250) < 128).all()
 
 
-def test_the_table_and_the_config_say_all_sources(windows):
+def test_the_config_says_all_sources(windows):
     readings = evaluate_windows(model(0.0), windows, some_windows(windows, 500))
-    assert note_bits_table(readings).count("\n") == 4
     assert set(told(readings)) == {"valid_bits_per_token", "valid_bits_per_note", "valid_bits_per_second"}
     assert told(readings)["valid_bits_per_token"]["songs"] == pytest.approx(headline(readings["songs"]), abs=1e-4)
 
@@ -122,3 +125,10 @@ def test_readings_of_a_lesson_are_the_same_every_time(midi_folder, cache, notes_
     judge = model(3.0)
     assert lesson.read(judge) == lesson.read(judge)
     assert config_from_json(notes_config.to_json()) == notes_config
+
+
+def test_a_grammar_holds_what_is_written():
+    grammar = NoteGrammar([BOS])
+    for ids in sample_ids(model(3.0), 3, [BOS], EOS, max_length=200, grammar=grammar):
+        assert is_canonical(np.array([BOS, *ids, *[EOS][len(ids) == 200 :]], dtype=np.uint16))
+    assert np.array_equal(grammar.allowed(), NoteGrammar([BOS]).allowed())

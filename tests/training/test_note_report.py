@@ -36,7 +36,8 @@ def test_one_command_reports_on_a_model_of_midi_and_installs_it(midi_folder, run
     assert "| 4 pieces of tiny notes | real validation pieces |" in text
     assert set(config["valid_bits_per_second"]) == {"all", "songs", "tunes"}
     assert config["tokenizer"] == "notes" and config["dimensions"]["vocabulary"] == 896
-    assert config["licence"] == "Apache-2.0" and config["free_pieces"]["pieces"] == 4
+    assert config["licence"] == "Apache-2.0" and config["own_pieces"]["pieces"] == 4
+    assert config["sampling"] == {"temperature": 1.0, "top_p": 0.98}
     assert Engine.open(installed).hash == Engine.open(run / "out" / "best").hash
 
     given[given.index("--model") + 1] = str(installed)

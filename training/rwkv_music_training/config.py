@@ -87,6 +87,9 @@ class TrainingConfig:
     checkpoint_seconds: float = 300.0
     # Readings without a better one after which the run ends; 0 never ends it early.
     patience: int = 0
+    # What the model is sampled with, here and by those who do not say otherwise.
+    temperature: float = 0.9
+    top_p: float = 0.95
     # Openings that are continued at every reading, to be looked at.
     sample_prompts: tuple[str, ...] = ("", "R:jig\nM:6/8\nL:1/8\nK:D\n")
 
@@ -117,6 +120,8 @@ class TrainingConfig:
             raise ConfigError(f"precision must be bfloat16 or float32, not {self.precision!r}")
         if not 0 <= self.untransposed <= 1 or not 0 <= self.dropout < 1 or not 0 <= self.average < 1:
             raise ConfigError("untransposed must lie in 0..1, dropout and average in 0..1 below 1")
+        if self.temperature <= 0 or not 0 < self.top_p <= 1:
+            raise ConfigError("temperature must be above 0, top_p in 0..1 above 0")
         if self.minutes <= 0 and self.steps < 1:
             raise ConfigError("steps must be at least 1 when minutes is 0")
 

@@ -1,7 +1,6 @@
 """What MIDI costs a model: bits a token, a note and a second of music, in windows that do not change."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,12 +111,3 @@ def evaluate_windows(
             source = corpus.sources[int(corpus.source[number])]
             by_source[source] = by_source.get(source, NOTHING) + bits
     return {"all": sum(by_source.values(), NOTHING), **dict(sorted(by_source.items()))}
-
-
-def note_bits_table(readings: Mapping[str, NoteBits]) -> str:
-    """A Markdown table of readings by source."""
-    lines = ["| source | notes | hours | bits/token | bits/note | bits/second |", "|---|---:|---:|---:|---:|---:|"]
-    for source, bits in readings.items():
-        costs = f"{bits.per_token:.3f} | {bits.per_note:.2f} | {bits.per_second:.1f}"
-        lines.append(f"| {source} | {bits.notes:,} | {bits.seconds / 3600:.1f} | {costs} |")
-    return "\n".join(lines)

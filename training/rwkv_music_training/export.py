@@ -60,7 +60,7 @@ def model_config(
         "tokenizer": config.tokenizer,
         "dimensions": {name: value for name, value in asdict(model.spec).items() if name != "version"},
         "parameters": sum(tensor.numel() for tensor in model.weights.values()),
-        "sampling": {"temperature": 0.9, "top_p": 0.95},
+        "sampling": {"temperature": config.temperature, "top_p": config.top_p},
         "data": {"file": config.train_file, "tiers": list(config.tiers)},
         "training": json.loads(config.to_json()),
         "trained": {

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from rwkv_music.model.versions import Model
+from rwkv_music_tokenizers.note_grammar import NoteGrammar
 from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
-from rwkv_music_tokenizers.note_vocabulary import BOS, EOS, KIND, KINDS
+from rwkv_music_tokenizers.note_vocabulary import BOS, EOS, GRID, KIND, KINDS
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.copying import Copied, longest_shared
 from rwkv_music_training.evaluate_notes import NoteBits, evaluate_windows, every_window
@@ -20,7 +21,11 @@ from rwkv_music_training.note_statistics import Statistics, statistics, steps
 from rwkv_music_training.samples import sample_groups
 from rwkv_music_training.sharing import Sharing
 
-KIND_PLACE = 2
+CLOCK_PLACE, KIND_PLACE = 1, 2
+# A bar, its meter and key, a time, its tempo, a part, its velocity and a pitch that still waits for its length.
+LONGEST_EVENT = 8
+# Pieces written without the grammar, to see how much it is needed.
+FREE_PIECES = 25
 TOKENIZER = NoteTokenizer()
 
 
@@ -38,11 +43,6 @@ class Written:
         """Pieces with an end."""
         return sum(int(ids[-1]) == EOS for ids in self.documents)
 
-    @property
-    def in_order(self) -> float:
-        """The share of the pieces whose every token is one that the tokenizer would have written there, 0..1."""
-        return float(np.mean([is_canonical(ids) for ids in self.documents]))
-
     def kinds(self) -> dict[str, int]:
         """How many pieces there are of each kind."""
         told = [TOKENIZER.text(ids[KIND_PLACE : KIND_PLACE + 1]).removeprefix("kind:") for ids in self.documents]
@@ -55,9 +55,12 @@ class NoteFindings:
 
     # By source, and of "all": every validation document in windows that follow each other.
     bits: dict[str, NoteBits]
-    # What the model wrote, and the first window of every validation document.
+    # What the model wrote with its grammar, and the first window of every validation document.
     own: Written
     real: Written
+    # Pieces that it wrote without, and the share of them whose every token the tokenizer would have written, 0..1.
+    free: int
+    in_order: float
     seed: int
     # The training pieces, and the share of each source in what is read of them.
     train: NoteCorpus
@@ -65,14 +68,17 @@ class NoteFindings:
 
 
 def is_canonical(ids: np.ndarray) -> bool:
-    """Whether a document, ended where it stops, is the one that its own music is encoded as."""
-    whole = ids if ids[-1] == EOS else np.append(ids, EOS)
-    place = int(whole[KIND_PLACE]) - KIND
+    """Whether a document is the one that its own music is encoded as; of one without an end its last event may be cut."""
+    place = int(ids[KIND_PLACE]) - KIND if len(ids) > KIND_PLACE else -1
     if not 0 <= place < len(KINDS):
         return False
-    clock = "grid" if TOKENIZER.text(whole[1:2]) == "<grid>" else "perf"
+    clock = "grid" if ids[CLOCK_PLACE] == GRID else "perf"
     options = NoteOptions(clock=clock, kind=KINDS[place], silent=True)
-    return np.array_equal(TOKENIZER.encode(TOKENIZER.decode(whole), options), whole)
+    again = TOKENIZER.encode(TOKENIZER.decode(ids), options)
+    if ids[-1] == EOS:
+        return np.array_equal(again, ids)
+    told = again[:-1]
+    return len(ids) - len(told) <= LONGEST_EVENT and np.array_equal(ids[: len(told)], told)
 
 
 def measure_notes(
@@ -88,16 +94,35 @@ def measure_notes(
     windows = Windows(valid, config.max_length)
     bits = evaluate_windows(model, windows, every_window(windows))
     told(f"{bits['all'].per_note:.4f} bits/note on {len(valid)} validation pieces")
-    room = config.max_length - 1
-    free = sample_groups(model, count, [BOS], EOS, seed=seed, max_length=room)
-    own = [np.array([BOS, *ids, *[EOS][len(ids) == room :]], dtype=np.uint16) for ids in free]
+    free = _write(model, config, min(count, FREE_PIECES), seed, None)
+    own = _write(model, config, count, seed, NoteGrammar([BOS]))
     told(f"{len(own)} pieces written, {sum(map(len, own)):,} tokens")
     real = [windows.ids(windows.of(number)[0]) for number in range(len(valid))]
     known = [steps(TOKENIZER.decode(train.document(number))) for number in range(len(train))]
     told(f"{sum(map(len, known)):,} steps of {len(train):,} training pieces")
     quotas = source_quotas(train, config.source_power)
     own, real = _written(own, known), _written(real, known)
-    return NoteFindings(bits, own, real, seed, train, quotas / quotas.sum())
+    in_order = float(np.mean([is_canonical(ids) for ids in free]))
+    return NoteFindings(bits, own, real, len(free), in_order, seed, train, quotas / quotas.sum())
+
+
+def _write(
+    model: Model, config: TrainingConfig, count: int, seed: int, grammar: NoteGrammar | None
+) -> list[np.ndarray]:
+    """Pieces from nothing, up to their end or the longest window that the model has learnt."""
+    room = config.max_length - 1
+    pieces = sample_groups(
+        model,
+        count,
+        [BOS],
+        EOS,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        seed=seed,
+        max_length=room,
+        grammar=grammar,
+    )
+    return [np.array([BOS, *ids, *[EOS][len(ids) == room :]], dtype=np.uint16) for ids in pieces]
 
 
 def _written(documents: Sequence[np.ndarray], known: Sequence[np.ndarray]) -> Written:

@@ -53,7 +53,10 @@ def note_page_values(
         "count": str(len(found.own.documents)),
         "seed": str(found.seed),
         "ended": str(found.own.ended),
-        "in_order": f"{found.own.in_order:.0%}",
+        "free": str(found.free),
+        "in_order": f"{found.in_order:.0%}",
+        "temperature": str(training["temperature"]),
+        "top_p": str(training["top_p"]),
         "kinds": ", ".join(f"{kind} {count}" for kind, count in found.own.kinds().items()),
         "statistics_table": counted(found.own, found.real, str(config["name"])),
         "copied_table": copied(found.own, found.real, str(config["name"])),
@@ -142,11 +145,11 @@ def measured_note_config(found: NoteFindings) -> dict[str, Any]:
         "licence": "Apache-2.0",
         "credits": credits_list(credited(found)),
         **told(found.bits),
-        "free_pieces": {
+        "own_pieces": {
             "pieces": len(found.own.documents),
             "seed": found.seed,
             "ended": found.own.ended,
-            "in_order": round(found.own.in_order, 4),
+            "in_order_without_grammar": round(found.in_order, 4),
             "copied_notes_median_90_max": [round(length) + 1 for length in shared.lengths(50, 90, 100)],
         },
     }

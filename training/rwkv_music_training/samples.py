@@ -1,14 +1,16 @@
-"""Tunes that a model writes by itself, many at once, without any constraint."""
+"""Tunes and other documents that a model writes by itself, many at once."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 
 from rwkv_music.model.state import State
 from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.abc_tokens import decode, encode
+from rwkv_music_tokenizers.grammar import Grammar
 from rwkv_music_training.corpus import BEGIN, END
 
 
@@ -31,17 +33,28 @@ def sample_ids(
     top_p: float = 0.95,
     seed: int = 1,
     max_length: int = 2048,
+    grammar: Grammar | None = None,
 ) -> list[list[int]]:
-    """`count` documents after the same opening ids, each up to `end` (left out) or `max_length` more ids."""
+    """`count` documents after the same opening ids, each up to `end` (left out) or `max_length` more ids.
+
+    With a grammar that has followed the opening only what it allows is drawn.
+    """
     generator = torch.Generator().manual_seed(seed)
     logits, state = model.forward(torch.tensor(opening).expand(count, -1), State.zeros(model.spec, count))
     written: list[list[int]] = [[] for _ in range(count)]
     alive = list(range(count))
+    grammars = [grammar.clone() for _ in range(count)] if grammar else []
     for _ in range(max_length):
-        drawn = draw(logits[:, -1], temperature, top_p, generator)
+        scores = logits[:, -1]
+        if grammars:
+            allowed = np.stack([grammars[row].allowed() for row in alive])
+            scores = scores.masked_fill(~torch.from_numpy(allowed), -torch.inf)
+        drawn = draw(scores, temperature, top_p, generator)
         going = [row for row, token in enumerate(drawn.tolist()) if token != end]
         for row in going:
             written[alive[row]].append(int(drawn[row]))
+            if grammars:
+                grammars[alive[row]].follow(int(drawn[row]))
         if not going:
             break
         if len(going) < len(alive):
@@ -59,17 +72,36 @@ def sample_tunes(model: Model, count: int, opening: str = "", *, seed: int = 1, 
 
 
 def sample_groups(
-    model: Model, count: int, opening: Sequence[int], end: int, *, seed: int, max_length: int, rows: int = 25
+    model: Model,
+    count: int,
+    opening: Sequence[int],
+    end: int,
+    *,
+    temperature: float = 0.9,
+    top_p: float = 0.95,
+    seed: int,
+    max_length: int,
+    grammar: Grammar | None = None,
+    rows: int = 25,
 ) -> list[list[int]]:
-    """`count` documents at temperature 0.9 and top-p 0.95, `rows` at a time, as `sample_ids` gives them.
+    """`count` documents as `sample_ids` gives them, `rows` at a time.
 
     Every group draws from its own generator, on one of torch's threads, so the number of cores changes nothing.
     """
     starts = range(0, count, rows)
 
     def group(start: int) -> list[list[int]]:
-        some = min(rows, count - start)
-        return sample_ids(model, some, opening, end, seed=1000 * seed + start // rows, max_length=max_length)
+        return sample_ids(
+            model,
+            min(rows, count - start),
+            opening,
+            end,
+            temperature=temperature,
+            top_p=top_p,
+            seed=1000 * seed + start // rows,
+            max_length=max_length,
+            grammar=grammar,
+        )
 
     workers = min(len(starts), os.cpu_count() or 1)
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -77,7 +109,7 @@ def sample_groups(
 
 
 def sample_many(model: Model, count: int, *, rows: int = 25, seed: int = 1, max_length: int = 2500) -> list[str]:
-    """`count` tunes from nothing."""
+    """`count` tunes from nothing at temperature 0.9 and top-p 0.95."""
     written = sample_groups(model, count, [BEGIN], END, seed=seed, max_length=max_length, rows=rows)
     return [decode(ids) for ids in written]
 
