@@ -2,6 +2,7 @@
 
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -103,7 +104,12 @@ def pieces(draw: st.DrawFn) -> Performance:
             ):
                 notes |= {(now, now + length, pitch) for pitch in pitches}
                 now += length + gap
-        parts.append([*{(start, pitch): (start, end, pitch) for start, end, pitch in sorted(notes)}.values()])
+        longest = {(pitch, start): end for start, end, pitch in sorted(notes)}
+        # No key is struck while it is held.
+        following = {one: other[1] for one, other in pairwise(sorted(longest)) if one[0] == other[0]}
+        parts.append(
+            [(start, min(end, following.get((pitch, start), end)), pitch) for (pitch, start), end in longest.items()]
+        )
     parts[0].append((0, 480, 90))
     return played(*parts, meter=draw(st.sampled_from([(4, 4), (3, 4), (6, 8), (5, 8), (2, 2)])))
 
@@ -129,6 +135,13 @@ def test_nothing_on_a_grid_is_lost_in_notes_in_abc_or_in_midi(piece: Performance
         (start, pitch) for track in read_midi(write_midi(again)).tracks for start, _, pitch, _ in track.notes.tolist()
     )
     assert set(struck) == {(int(onset * TICKS), pitch) for onset, _, pitch in expected}
+
+
+def test_a_key_struck_again_is_released_before():
+    piece = played([(700, 2620, 60), (960, 2880, 60)])
+    assert heard(score_of_performance(piece).score) == Counter(
+        {(Fraction(35, 24), Fraction(13, 24), 60): 1, (Fraction(2), Fraction(4), 60): 1}
+    )
 
 
 def test_notes_a_tick_late_or_rounded_are_where_they_are_meant():

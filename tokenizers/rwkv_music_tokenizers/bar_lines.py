@@ -8,8 +8,8 @@ from rwkv_music_tokenizers.abc_fields import read_meter
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.score import Meter
 
-# Bars that a piece may have.
-MOST_BARS = 20_000
+# Bars that a piece may have: far beyond any, and written within seconds.
+MOST_BARS = 5_000
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from rwkv_music_tokenizers.score import Event, Tone, Tuplet
 # Where a tuplet may begin and end: at multiples of its length, which is one of these, in quarters.
 WINDOWS = tuple(Fraction(2) ** power for power in range(-3, 4))
 # Notes and rests that a written part, and a written piece, may have.
-MOST_ITEMS = 60_000
+MOST_ITEMS = 40_000
 
 
 @dataclass(frozen=True)

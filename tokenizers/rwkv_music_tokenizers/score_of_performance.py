@@ -147,10 +147,21 @@ def _timed(track: Track, grid: Grid) -> tuple[list[tuple[Fraction, Fraction, int
         if until <= onset:
             until = onset + least
         longest[onset, pitch] = max(until, longest.get((onset, pitch), until))
-    notes = sorted((onset, until, pitch) for (onset, pitch), until in longest.items())
+    notes = sorted(_released(longest))
     if grid.name or grid.rounded:
         notes = _tidied(notes)
     return notes, len(track.notes) - len(notes)
+
+
+def _released(longest: dict[tuple[Fraction, int], Fraction]) -> Iterator[tuple[Fraction, Fraction, int]]:
+    """Notes of which none is still held when its key is struck again: their ties could not be told apart."""
+    strokes: dict[int, list[Fraction]] = defaultdict(list)
+    for onset, pitch in sorted(longest):
+        strokes[pitch].append(onset)
+    for pitch, onsets in strokes.items():
+        for onset, following in zip(onsets, [*onsets[1:], None], strict=True):
+            until = longest[onset, pitch]
+            yield onset, until if following is None else min(until, following), pitch
 
 
 def _tidied(notes: Sequence[tuple[Fraction, Fraction, int]]) -> list[tuple[Fraction, Fraction, int]]:
