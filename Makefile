@@ -1,4 +1,4 @@
-.PHONY: check test lint format constraints
+.PHONY: check test lint format docs constraints
 
 check: ## everything that must hold before a change goes in
 	bash .ci/run
@@ -15,6 +15,9 @@ lint:
 format:
 	ruff check --fix .
 	ruff format .
+
+docs: ## the page of the command line
+	python docs/write_cli.py
 
 constraints: ## pin the newest versions that fit together; run the tests afterwards
 	(echo "# The versions that the tests pass with. Made by: make constraints"; \

@@ -116,6 +116,9 @@ def read_making(path: Path) -> Making:
 
 def find_making(content: bytes) -> Making | None:
     """The first making that stands in the content of an output; None when there is none."""
+    if content.startswith(b"%PDF"):
+        # Its strings have a backslash before every backslash and bracket.
+        content = re.sub(rb"\\([\\()])", rb"\1", content)
     for found in _objects(content):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return _making(found)

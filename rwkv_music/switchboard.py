@@ -50,14 +50,18 @@ def dispatch(words: list[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         first = _parser().parse_args(words[:1] or ["--help"])
-        verb = VERBS[first.verb]
-        options = importlib.import_module(verb.options or verb.module)
-        parser = Parser(prog=f"rwkv-music {first.verb}", description=options.__doc__)
-        options.add_arguments(parser)
-        args = parser.parse_args(words[1:])
+        args = parser_of(first.verb).parse_args(words[1:])
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
-    return _perform(importlib.import_module(verb.module), args)
+    return _perform(importlib.import_module(VERBS[first.verb].module), args)
+
+
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """What reads the options of a verb."""
+    options = importlib.import_module(VERBS[verb].options or VERBS[verb].module)
+    parser = Parser(prog=f"rwkv-music {verb}", description=options.__doc__)
+    options.add_arguments(parser)
+    return parser
 
 
 def _perform(module, args: argparse.Namespace) -> int:

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=".abc .mid .wav .svg .musicxml .json, - for standard output (default: ABC and MIDI by the prompt)",
+        help=".abc .mid .wav .svg .pdf .musicxml .json, - for standard output (default: ABC and MIDI by the prompt)",
     )
     out.add_argument(
         "-n",

@@ -1,6 +1,7 @@
 """What outputs remember: the line survives every format it stands in, and only such a line is believed."""
 
 import json
+import re
 import time
 
 import pytest
@@ -16,7 +17,7 @@ MAKING = Making(
     dtype="float32",
     threads=2,
     runs=(Run(SamplingOptions(seed=5, min_p=1e-05), 8, 2048), Run(SamplingOptions(seed=6), None, 17)),
-    prompt='X:1\nT:Tam & Tibby -- "the <second> part" Ré\'s\nK:G\n',
+    prompt='X:1\nT:Tam & Tibby -- "the <second> part" (slow) Ré\'s\nK:G\n',
 )
 
 
@@ -34,6 +35,7 @@ def output(tmp_path):
         json.dumps({"remarks": [MAKING.line()]}),
         json.dumps({"remarks": [MAKING.line()]}, indent=2),
         f"MThd\0\0\xff\x01\x82{MAKING.line()}\0\xff/\0",
+        "%PDF-1.7\n/Keywords(" + re.sub(r"([\\()])", r"\\\1", MAKING.line()) + ")\n",
     ],
 )
 def test_a_making_is_read_back_from_any_output(output, content):

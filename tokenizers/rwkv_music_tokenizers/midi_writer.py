@@ -145,7 +145,7 @@ def _accompaniment(score: Score, options: MidiOptions) -> list[_Voice]:
 
 def _conducting(score: Score, options: MidiOptions, remarks: Sequence[str]) -> list[tuple[int, int, mido.MetaMessage]]:
     """Title, remarks, and every change of tempo, meter and key."""
-    found = [(0, _META, mido.MetaMessage("track_name", name=_text(score.title or "Tempo")))]
+    found = [(0, _META, mido.MetaMessage("track_name", name=_text(score.title)))]
     found += [(0, _META, mido.MetaMessage("text", text=_text(remark))) for remark in remarks]
     start = starting_tempo(score) if options.tempo is None else options.tempo
     changes: list[tuple[Fraction, mido.MetaMessage | None]] = [

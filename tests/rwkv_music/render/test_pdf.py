@@ -38,3 +38,9 @@ def test_nothing_is_no_page():
 def test_engraving_has_an_end():
     with pytest.raises(RenderError, match="more than 0 s; shorten the piece"):
         pdf(read_abc(HEADER + "DFAd|]\n"), time_limit=0.01)
+
+
+def test_a_making_is_read_back_from_a_sheet():
+    line = r'rwkv-music {"prompt": "X:1\nT:Air (slow)\nK:G\n"}'
+    made = pdf(read_abc(HEADER + "DFAd|]\n"), remarks=[line])
+    assert line.encode() in re.sub(rb"\\([\\()])", rb"\1", made)
