@@ -2,7 +2,9 @@
 
     python benchmarks/validity.py abc-folk --pieces 2000
     python benchmarks/validity.py midi-score --pieces 2000
-    python benchmarks/validity.py random:midi --pieces 2000      # random weights: a worst case; also abc, midipiano, notes
+    python benchmarks/validity.py random:midi --pieces 2000      # random weights: a worst case
+
+`random:` goes with abc, remi, notes, midipiano and midi.
 
 Every piece is read by our own reader, by mido, by symusic and, if it is a tune, by abc2midi; its bars are added up, its
 keys followed. The same is told of pieces that were written without a grammar, and how surprising both are to the model

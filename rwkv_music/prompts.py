@@ -102,6 +102,10 @@ def open_source(source: Source, language: str, wishes: Wishes) -> Manuscript:
         from rwkv_music.manuscripts.open_notes import open_notes
 
         return open_notes(played, wishes)
+    if language == "remi":
+        from rwkv_music.manuscripts.open_remi import open_remi
+
+        return open_remi(played, wishes)
     from rwkv_music.manuscripts.open_words import open_words
 
     return open_words(language, played, wishes)
@@ -114,7 +118,7 @@ def open_again(language: str, prompt: str) -> Manuscript:
     from rwkv_music.manuscripts.choose import manuscript_of
 
     plain = {"prompt": prompt, "title": ""}
-    if language != "notes":
+    if language in ("midi", "midipiano"):
         from rwkv_music.manuscripts.open_words import separators
 
         plain |= dict(zip(("begin", "end"), separators(language), strict=True))

@@ -8,7 +8,7 @@ from rwkv_music.errors import UserError
 from rwkv_music.manuscripts.manuscript import Manuscript
 
 # Number of ids of each code; a model without a config is taken by it.
-LANGUAGES = {"abc": 128, "notes": 896, "midipiano": 2176, "midi": 20096}
+LANGUAGES = {"abc": 128, "remi": 427, "notes": 896, "midipiano": 2176, "midi": 20096}
 
 
 def check_size(told: str, size: int) -> str:
@@ -42,6 +42,10 @@ def manuscript_of(language: str, plain: Mapping[str, Any]) -> Manuscript:
         from rwkv_music.manuscripts.notes import NotesManuscript
 
         return NotesManuscript.from_plain(plain)
+    if language == "remi":
+        from rwkv_music.manuscripts.remi import RemiManuscript
+
+        return RemiManuscript.from_plain(plain)
     if language in ("midi", "midipiano"):
         from rwkv_music.manuscripts.words import WordsManuscript
 
