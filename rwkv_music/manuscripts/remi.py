@@ -6,6 +6,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
+from rwkv_music.errors import UserError
 from rwkv_music.manuscripts.spoken import Freed, Spoken, name_of
 from rwkv_music.works import Played
 from rwkv_music_tokenizers.grammar import Grammar, Limits
@@ -75,8 +76,11 @@ class RemiManuscript(Spoken):
         return (BOS, *self.ids)
 
     def grammar(self, free: bool, limits: Limits) -> Grammar:
-        """See `Manuscript.grammar`."""
-        grammar = RemiGrammar(self.ids, limits)
+        """See `Manuscript.grammar`. Raises UserError for limits that leave nothing to play."""
+        try:
+            grammar = RemiGrammar(self.ids, limits)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         return Freed(grammar, SIZE, EOS, NO_MUSIC) if free else grammar
 
     def shown(self, token: int) -> str:

@@ -83,6 +83,11 @@ def test_limits_hold_for_what_is_new(engine):
     assert set(tracks[0].notes[:, PITCH].tolist()) <= {60, 62, 64, 65, 67, 69, 71, 72}
 
 
+def test_limits_that_leave_nothing_are_refused(engine):
+    with pytest.raises(UserError, match="leave nothing to play: expected pitches of 21 to 109, or drums"):
+        grown(engine, Run(OPTIONS, limits=Limits(highest=20, drums=False)), open_remi())
+
+
 def test_free_pieces_may_do_what_music_does_not(engine):
     from rwkv_music_tokenizers.remi_grammar import RemiGrammar
 

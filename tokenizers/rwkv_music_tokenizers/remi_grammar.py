@@ -1,4 +1,4 @@
-"""What may follow in RWKV-Runner's REMI: what MidiTok itself would write, no note over a note, and an end."""
+"""What may follow in RWKV-Runner's REMI: words in MidiTok's order, no note over a note, true chords, and an end."""
 
 from collections.abc import Iterable
 from enum import Enum, auto

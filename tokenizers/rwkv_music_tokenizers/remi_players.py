@@ -34,7 +34,7 @@ class RemiPlayers:
         self._before = np.zeros((DRUMS + 1, DRUMS + 1), dtype=bool)
         self._pitched: set[int] = set()
         if self.earliest == _NEVER:
-            raise ValueError("these limits leave nothing to play: expected a pitch and a program of the model")
+            raise ValueError("these limits leave nothing to play: expected pitches of 21 to 109, or drums")
 
     def clone(self) -> "RemiPlayers":
         """The same once more, to go another way."""
