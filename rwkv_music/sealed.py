@@ -60,6 +60,15 @@ def header_of(path: Path, content: bytes, form: str, thing: str) -> dict[str, An
     return header
 
 
+def is_of_form(path: Path, form: str) -> bool:
+    """A file says of itself that it is of that form. Raises OSError."""
+    try:
+        header_of(path, read_beginning(path), form, "")
+    except SealedError:
+        return False
+    return True
+
+
 def unseal(path: Path, content: bytes, header: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors. Raises SealedError when they are not whole, or not those that were written."""
     try:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rwkv_music.sealed import SealedError, header_of, read_beginning
+from rwkv_music.sealed import is_of_form
 from rwkv_music.terminal import show
 
 
@@ -31,12 +31,7 @@ def run(args: argparse.Namespace) -> int:
 def _told(path: Path) -> dict[str, Any]:
     from rwkv_music import session_file
 
-    content = read_beginning(path)
-    try:
-        header_of(path, content, session_file.FORMAT, session_file.THING)
-    except SealedError:
-        return _snapshot(path)
-    return session_file.told(path)
+    return session_file.told(path) if is_of_form(path, session_file.FORMAT) else _snapshot(path)
 
 
 def _snapshot(path: Path) -> dict[str, Any]:

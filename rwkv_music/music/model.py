@@ -17,10 +17,10 @@ from rwkv_music.manuscripts.wishes import NO_WISHES
 from rwkv_music.music.events import Event
 from rwkv_music.music.prompt import Prompt, source_of
 from rwkv_music.music.settings import BEGINNING, HOW, Beginning, How, check_names, wishes_of
-from rwkv_music.music.take import STATE_SUFFIX
 from rwkv_music.music.tree import Session, at_work
 from rwkv_music.prompts import open_source
-from rwkv_music.session_file import load_session
+from rwkv_music.sealed import is_of_form
+from rwkv_music.session_file import FORMAT, load_session
 from rwkv_music.snapshots import load_snapshot
 from rwkv_music.usual import usual_options, usual_sampling, usual_threads
 
@@ -106,7 +106,7 @@ class Model:
         Raises SealedError for a file of another model or none of ours, or OSError.
         """
         path = Path(path)
-        if path.suffix.lower() != STATE_SUFFIX:
+        if is_of_form(path, FORMAT):
             with at_work(self._threads):
                 return self._session(load_session(path, self.engine))
         snapshot = load_snapshot(path, spec=self.engine.spec, model_hash=self.engine.hash)

@@ -213,7 +213,8 @@ def test_states_and_sessions_go_on_where_they_stopped(tiny, tmp_path):
     session = tiny.session(TUNE, seed=1)
     take = session.go_on(bars=2)
     whole = session.branch().go_on(bars=2).text
-    for path in (take.save(tmp_path / "t.rwkvstate"), session.save(tmp_path / "t.rwkvsession")):
+    renamed = take.save(tmp_path / "s.rwkvstate").rename(tmp_path / "s")
+    for path in (take.save(tmp_path / "t.rwkvstate"), renamed, session.save(tmp_path / "t.rwkvsession")):
         assert tiny.load(path).go_on(bars=2).text == whole
     label = load_snapshot(tmp_path / "t.rwkvstate", spec=tiny.engine.spec, model_hash=tiny.engine.hash).label
     assert (label.model, label.story["dtype"]) == ("tiny", "float32")
