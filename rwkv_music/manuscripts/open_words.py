@@ -21,7 +21,7 @@ def open_words(language: str, played: Performance | None = None, wishes: Wishes 
     if wishes.instruments or header != Header(title=header.title):
         raise UsageError(
             f"a model of '{language}' knows neither key, meter, tempo nor a list of instruments: "
-            "give a prompt that has them, or --programs to keep to some"
+            "give a prompt that has them, or --only to keep to some"
         )
     begin, end = separators(language)
     if played is None:

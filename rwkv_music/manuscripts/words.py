@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rwkv_music.catalogue import published_models
+from rwkv_music.errors import UserError
 from rwkv_music.manuscripts.spoken import Freed, Spoken, name_of
 from rwkv_music.sampling import Recipe
 from rwkv_music.works import Played
@@ -80,10 +81,13 @@ class WordsManuscript(Spoken):
         return (self.begin, *self.ids)
 
     def grammar(self, free: bool, limits: Limits) -> Grammar:
-        """See `Manuscript.grammar`."""
+        """See `Manuscript.grammar`. Raises UserError for limits that leave nothing to play."""
         from rwkv_music_tokenizers.midi_word_grammar import MidiWordGrammar
 
-        grammar = MidiWordGrammar(self.words, limits)
+        try:
+            grammar = MidiWordGrammar(self.words, limits)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         for token in self.heard():
             grammar.follow(token)
         return Freed(grammar, self.words.vocabulary_size, self.end, range(FIRST_WAIT)) if free else grammar

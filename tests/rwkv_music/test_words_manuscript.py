@@ -9,6 +9,7 @@ import torch
 from rwkv_music.checkpoint.load import save_weights
 from rwkv_music.compose import Piece
 from rwkv_music.engine import Engine
+from rwkv_music.errors import UserError
 from rwkv_music.making import Run
 from rwkv_music.manuscripts.open_words import open_words
 from rwkv_music.manuscripts.words import WordsManuscript, published_recipe
@@ -72,6 +73,11 @@ def test_limits_hold_for_what_is_new(engine):
     piece = grown(engine, Run(OPTIONS, max_tokens=200, limits=limits))
     pitches = {(token - 128) // 16 for token in piece.made if token >= 128}
     assert pitches and pitches <= {60, 64, 67}
+
+
+def test_limits_that_leave_nothing_to_play_are_told():
+    with pytest.raises(UserError, match="leave nothing to play"):
+        open_words("midi").grammar(False, Limits(programs=frozenset((125,)), drums=False))
 
 
 def test_a_manuscript_is_made_again_from_its_data():
