@@ -132,8 +132,10 @@ def _open_abc(source: Source, wishes: Wishes) -> Manuscript:
     from rwkv_music.manuscripts.abc import AbcManuscript
     from rwkv_music.opening import open_tune
 
-    if wishes.instruments:
-        raise UserError("a model of tunes writes one melody: leave --instruments out, or choose a model of MIDI (-m)")
+    if wishes.instruments or wishes.only:
+        raise UserError(
+            "a model of tunes writes one melody: leave --instruments and --only out, or choose a model of MIDI (-m)"
+        )
     header = wishes.header
     if source is NOTHING:
         key, kind = header.key or DEFAULT_KEY, header.rhythm or "tune"

@@ -199,9 +199,9 @@ def _prompt(args: argparse.Namespace, model: str | None) -> tuple[str, Prompt]:
     if args.prompt is None and args.prompt_bars is not None:
         raise UsageError("--prompt-bars says how much of a --prompt is heard, and there is none")
     source = NOTHING if args.prompt is None else read_source(args.prompt, args.tune)
-    of_midi = args.instruments or source.performance is not None
+    of_midi = args.instruments or args.only or source.performance is not None
     name = model or (DEFAULT_MIDI_MODEL if of_midi else DEFAULT_MODEL)
-    manuscript = open_source(source, language_of_model(name), _wishes(args))
+    manuscript = open_source(source, language_of_model(name), replace(_wishes(args), only=args.only or ""))
     if source.path is not None:
         return name, Prompt(manuscript, source.path.stem, source.path.parent, source.remarks)
     stem = "tune" if args.prompt is not None else (args.rhythm or ("piece" if of_midi else "tune")).replace(" ", "-")

@@ -20,7 +20,8 @@ def open_notes(played: Performance | None = None, wishes: Wishes = NO_WISHES) ->
     """The manuscript that goes on from a performance, or begins a piece. Raises UserError for wishes that are none."""
     if wishes.header.rhythm or wishes.header.unit:
         raise UsageError("--rhythm and --unit are fields of ABC; a model of notes takes --key, --meter and --tempo")
-    kind, programs = read_instruments(wishes.instruments) if wishes.instruments else ("", ())
+    named = wishes.instruments or wishes.only
+    kind, programs = read_instruments(named) if named else ("", ())
     begun = played is not None and played.count > 0
     piece = played if played is not None else Performance((), TICKS)
     if begun and wishes.prompt_bars is not None:

@@ -14,6 +14,8 @@ class Wishes:
     instruments: str = ""
     # Bars of the prompt that are heard; None for all.
     prompt_bars: int | None = None
+    # The only instruments that new music is for (see `Limits.programs`); they play from the beginning.
+    only: str = ""
 
 
 NO_WISHES = Wishes()

@@ -84,6 +84,14 @@ def test_wishes_go_before_what_a_prompt_says():
     assert words[3:6] == ["meter:3/4", "key:G", "tempo:60"]
 
 
+def test_the_only_instruments_are_there_to_play(engine):
+    limits = Limits(programs=frozenset((40,)), drums=False)
+    piece = grown(engine, Run(OPTIONS, 12, 3000, limits=limits), open_notes(WALTZ, Wishes(only="violin")))
+    flute, violin = piece.work().performance.tracks
+    assert (flute.program, violin.program) == (73, 40)
+    assert len(flute.notes) == 4 and len(violin.notes) > 0
+
+
 @pytest.mark.parametrize("header", [Header(rhythm="jig"), Header(unit="1/8")])
 def test_fields_of_abc_are_refused(header):
     with pytest.raises(UserError, match="fields of ABC"):
