@@ -61,7 +61,7 @@ def test_a_session_that_is_gone_on_with_can_be_kept_again(folder, capsys):
         (["--session", "song.abc", "-p", "song.abc"], 2, "leave --prompt"),
         (["-p", "song.abc", "--range", "C5-C4"], 2, "--range takes two pitches"),
         (["-p", "song.abc", "--scale", "H"], 2, "--scale takes a key"),
-        (["-p", "song.abc", "--only", "violin"], 1, "one melody"),
+        (["-p", "song.abc", "--only", "violin", "-m", "abc-folk"], 1, "one melody"),
         (["--prompt-bars", "3"], 2, "there is none"),
         (["-p", "song.abc", "--instruments", "piano", "-m", "abc-folk"], 1, "one melody"),
         (["-p", "empty.mid"], 1, "no such file"),
