@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +22,11 @@ from typing import Any
 import symusic
 
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
-from rwkv_music_tokenizers.symusic_scores import from_symusic
+from rwkv_music_tokenizers.symusic_scores import from_symusic, from_symusic_many
 
-BLOCK = 50
-# From the bytes of a file to its tokens.
-Way = Callable[[bytes], Sized]
+BLOCK = 100
+# From the bytes of a block of files to their tokens.
+Way = Callable[[list[bytes]], Sequence[Sized]]
 
 
 def main() -> None:
@@ -57,13 +57,18 @@ def arguments() -> argparse.Namespace:
 def ways() -> dict[str, Way]:
     notes = NoteTokenizer()
     found: dict[str, Way] = {
-        "symusic alone": lambda file: () if symusic.Score.from_midi(file) else (),
-        "symusic, columns": lambda file: () if from_symusic(symusic.Score.from_midi(file)) else (),
-        "notes": lambda file: notes.encode(from_symusic(symusic.Score.from_midi(file))),
+        "symusic alone": lambda files: [() for file in files if symusic.Score.from_midi(file)],
+        "symusic, columns": lambda files: [() for _ in from_symusic_many(scores(files))],
+        "notes": lambda files: notes.encode_many(from_symusic_many(scores(files))),
+        "notes, file by file": lambda files: [notes.encode(from_symusic(score)) for score in scores(files)],
     }
     if find_spec("miditok"):
         found["MidiTok REMI"] = remi()
     return found
+
+
+def scores(files: list[bytes]) -> list[Any]:
+    return [symusic.Score.from_midi(file) for file in files]
 
 
 def remi() -> Way:
@@ -71,7 +76,7 @@ def remi() -> Way:
     from miditok import REMI, TokenizerConfig
 
     tokenizer: Any = REMI(TokenizerConfig(use_programs=True, use_tempos=True, use_time_signatures=True))
-    return lambda file: tokenizer.encode(symusic.Score.from_midi(file)).ids
+    return lambda files: [tokenizer.encode(score).ids for score in scores(files)]
 
 
 def measure(ways: dict[str, Way], files: list[bytes], notes: int, rounds: int) -> dict[str, dict[str, float]]:
@@ -83,7 +88,7 @@ def measure(ways: dict[str, Way], files: list[bytes], notes: int, rounds: int) -
         for begin in range(0, len(files), BLOCK):
             for name, way in ways.items():
                 started = time.process_time()
-                made = [way(file) for file in files[begin : begin + BLOCK]]
+                made = way(files[begin : begin + BLOCK])
                 if turn >= 0:
                     seconds[name][turn] += time.process_time() - started
                 else:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rwkv_music_tokenizers import note_encoder
 from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer, range_of, transposed
 from rwkv_music_tokenizers.note_vocabulary import NAMES, SIZE
@@ -342,6 +343,42 @@ def test_what_was_once_encoded_survives_unchanged(piece, clock, pedal):
     again = NOTES.encode(back, NoteOptions(clock, "keep", "other"))
     assert NOTES.text(again) == NOTES.text(ids)
     assert same(NOTES.decode(again), back)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(pieces, max_size=5),
+    st.builds(
+        NoteOptions, *map(st.sampled_from, (["auto", "grid", "perf"], ["fold", "keep", "drop"])), silent=st.booleans()
+    ),
+)
+def test_many_pieces_are_encoded_as_each_alone(many, options):
+    alone = [NOTES.text(NOTES.encode(piece, options)) for piece in many]
+    assert [NOTES.text(ids) for ids in NOTES.encode_many(many, options)] == alone
+
+
+def test_many_pieces_are_told_apart_when_they_are_the_same(monkeypatch):
+    monkeypatch.setattr(note_encoder, "_NOTES", 7)
+    written = Performance((track((0, 24, 60, 90), (24, 48, 60, 90)), track((0, 1, 36), drums=True)), 24)
+    many = [written, PEDALLED, Performance((), 24), written, written, PEDALLED, PEDALLED] * 3
+    texts = [NOTES.text(ids) for ids in NOTES.encode_many(many)]
+    assert texts == [NOTES.text(NOTES.encode(piece)) for piece in many]
+    assert len(set(texts)) == 3
+    assert NOTES.encode_many([]) == []
+
+
+def test_a_pedal_of_any_of_many_pieces_may_come_up_bars_after_its_last_note():
+    held = Performance((track((0, 24, 60), pedals=[(0, 500)]),), 24)
+    options = NoteOptions(clock="grid", pedal="keep")
+    alone, *others = (NOTES.text(ids) for ids in NOTES.encode_many([held] * 3, options))
+    assert alone.endswith("length:24 bar bar bar bar bar time:20 pedal:up <eos>")
+    assert others == [alone, alone]
+
+
+def test_of_many_pieces_one_without_an_end_is_refused():
+    endless = Performance((track((0, 1 << 40, 60)),), 1)
+    with pytest.raises(ValueError, match="cut it"):
+        NOTES.encode_many([PEDALLED, endless])
 
 
 @settings(deadline=None, max_examples=50)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import symusic
 
-from rwkv_music_tokenizers.symusic_scores import from_symusic
+from rwkv_music_tokenizers.symusic_scores import from_symusic, from_symusic_many
 
 
 def score(*tracks, ticks=480, **more):
@@ -55,6 +55,27 @@ def test_pedals_that_touch_are_one():
         [0, 150],
         [400, 410],
     ]
+
+
+def test_many_scores_are_the_pieces_that_each_is_alone():
+    scores = [
+        score(track((480, 10, 60, 5), (0, 20, 64, 1), (0, 30, 60, 127), pedals=[(0, 100)]), track((0, 0, 60, 64))),
+        score(ticks=96, key_signatures=[symusic.KeySignature(0, -3, 1)]),
+        score(track((5, 0, 60, 64), (5, 7, 61, 64)), track((0, 10, 36, 9), drums=True), ticks=24),
+        score(track((0, 10, 60, 64)), tempos=[symusic.Tempo(0, mspq=1), symusic.Tempo(960, mspq=400_000)]),
+    ]
+    many = from_symusic_many(scores)
+    assert [piece.count for piece in many] == [3, 0, 2, 1]
+    for piece, alone in zip(many, map(from_symusic, scores), strict=True):
+        assert piece.ticks == alone.ticks
+        for name in ("tempos", "meters", "keys"):
+            assert getattr(piece, name).tolist() == getattr(alone, name).tolist()
+        for played, own in zip(piece.tracks, alone.tracks, strict=True):
+            assert (played.program, played.drums, played.name) == (own.program, own.drums, own.name)
+            assert played.notes.tolist() == own.notes.tolist()
+            assert played.pedals.tolist() == own.pedals.tolist()
+            assert not played.notes.flags.writeable
+    assert from_symusic_many([]) == []
 
 
 def test_a_score_without_ticks_is_refused():

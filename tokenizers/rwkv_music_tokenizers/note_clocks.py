@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Literal, TypeVar
+from typing import Literal, overload
 
 import numpy as np
 
@@ -27,12 +27,13 @@ _PLAIN_ENOUGH = 0.7
 _FEW = 4
 
 
-_Ticks = TypeVar("_Ticks", int, np.ndarray)
-
-
-def grid_units(performance: Performance, ticks: _Ticks) -> _Ticks:
-    """A tick, or an array of them, on the grid: the nearest units."""
-    return (2 * QUARTER * ticks + performance.ticks) // (2 * performance.ticks)
+@overload
+def grid_units(ticks: int, quarter: int) -> int: ...
+@overload
+def grid_units(ticks: np.ndarray, quarter: int | np.ndarray) -> np.ndarray: ...
+def grid_units(ticks: int | np.ndarray, quarter: int | np.ndarray) -> int | np.ndarray:
+    """A tick, or an array of them, on the grid: the nearest units. quarter: the ticks of a quarter, of all or of each."""
+    return (2 * QUARTER * ticks + quarter) // (2 * quarter)
 
 
 def perf_units(performance: Performance, ticks: np.ndarray) -> np.ndarray:
@@ -40,18 +41,19 @@ def perf_units(performance: Performance, ticks: np.ndarray) -> np.ndarray:
     return np.round(performance.seconds(ticks) / PERFORMED_SECONDS).astype(np.int64)
 
 
-def choose_clock(performance: Performance, onsets: np.ndarray) -> Clock:
-    """The clock of a piece whose notes begin at `onsets` (ticks): the grid where they lie on it, else perf."""
-    if not len(onsets):
-        return "grid"
+def choose_clock(performance: Performance, onsets: np.ndarray, exact: bool) -> Clock:
+    """The clock of a piece whose notes begin at `onsets` (ticks): the grid where they lie on it, else perf.
+
+    exact: whether all onsets are on the grid.
+    """
     ticks = performance.ticks
-    units = grid_units(performance, onsets)
-    off = np.abs(QUARTER * onsets - units * ticks)
-    if ticks >= _COARSE and not off.any():
+    if not len(onsets) or (exact and ticks >= _COARSE):
         return "grid"
+    units = grid_units(onsets, ticks)
+    off = np.abs(QUARTER * onsets - units * ticks)
     tempos = performance.tempos[np.searchsorted(performance.tempos[:, 0], onsets, side="right") - 1, 1]
     if len(onsets) < _FEW:
-        fits = ticks < _COARSE and not off.any()
+        fits = exact
     elif ticks < _COARSE:
         fits = _PLAIN_PLACES[units % QUARTER].mean() >= _PLAIN_ENOUGH
     else:

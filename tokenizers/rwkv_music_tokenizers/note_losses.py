@@ -64,16 +64,17 @@ class LossReport:
 
 
 def report_losses(performance: Performance, encoding: Encoding) -> LossReport:
-    """What became of a performance in an encoding of it."""
-    fields = FIELD[encoding.ids]
+    """What became of a performance in an encoding of it alone."""
+    (piece,), (ids,) = encoding.pieces, encoding.documents
+    fields = FIELD[ids]
     onset, length, cut, held = _time_errors(encoding)
-    velocities = encoding.notes[_written(encoding), VELOCITY] - VELOCITIES[encoding.written.velocity]
-    barred = encoding.clock == "grid"
+    velocities = encoding.notes[VELOCITY, _written(encoding)] - VELOCITIES[encoding.written.velocity]
+    barred = piece.clock == "grid"
     tempos = performance.tempos[:, 1].tolist()
     meters = performance.meters[:, 1:].tolist()
     pedals = sum(len(track.pedals) for track in performance.tracks if not track.drums)
     return LossReport(
-        notes=len(encoding.notes),
+        notes=encoding.notes.shape[1],
         notes_written=len(encoding.written.start),
         notes_cut=cut,
         notes_held=held,
@@ -87,12 +88,12 @@ def report_losses(performance: Performance, encoding: Encoding) -> LossReport:
         meters=len(meters),
         meters_written=int(np.count_nonzero(fields == METER)),
         keys=len(performance.keys),
-        keys_written=int(np.count_nonzero((fields == KEY) & (encoding.ids != NO_KEY))),
+        keys_written=int(np.count_nonzero((fields == KEY) & (ids != NO_KEY))),
         tempo_max=max((abs(_spoken(tempo) / max(tempo, 1) - 1) for tempo in tempos), default=0.0) if barred else 0.0,
         meters_replaced=sum(METERS[listed_meter(*meter)] != tuple(meter) for meter in meters) if barred else 0,
         tracks=len(performance.tracks),
-        tracks_silent=len(performance.tracks) - len(encoding.parts.programs) - encoding.parts.merged,
-        tracks_merged=encoding.parts.merged,
+        tracks_silent=len(performance.tracks) - len(piece.parts.programs) - piece.parts.merged,
+        tracks_merged=piece.parts.merged,
         kits=sum(track.drums and track.program != 0 for track in performance.tracks),
         pedals_left_out=0 if encoding.pedalled else pedals,
     )
@@ -105,25 +106,26 @@ def _written(encoding: Encoding) -> np.ndarray:
 
 def _time_errors(encoding: Encoding) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Of written notes: errors of onsets in ms, of lengths in ms, how many were cut, how many are held by the pedal."""
-    performance, written = encoding.performance, encoding.written
-    notes = encoding.notes[_written(encoding)]
+    (piece,), written = encoding.pieces, encoding.written
+    performance = piece.performance
+    notes = encoding.notes[:, _written(encoding)]
     wanted = np.sort(encoding.keys)[encoding.kept] >> 7 & 1023
     until = written.start + LENGTH_UNITS[written.length]
-    if encoding.clock == "grid":
-        own = grid_units(performance, notes[:, END]) - written.start
+    if piece.clock == "grid":
+        own = grid_units(notes[END], performance.ticks) - written.start
         starts, ends = (performance.seconds(units * performance.ticks / QUARTER) for units in (written.start, until))
     else:
-        own = perf_units(performance, notes[:, END]) - written.start
+        own = perf_units(performance, notes[END]) - written.start
         starts, ends = written.start * PERFORMED_SECONDS, until * PERFORMED_SECONDS
-    begins = performance.seconds(notes[:, START])
+    begins = performance.seconds(notes[START])
     onset = 1000 * np.abs(begins - starts)
-    pitched = np.array(encoding.parts.programs, dtype=np.int64)[written.part] != 128
+    pitched = np.array(piece.parts.programs, dtype=np.int64)[written.part] != 128
     string = written.part << 7 | written.pitch
     again = np.append((string[1:] == string[:-1]) & (written.start[1:] - written.start[:-1] < wanted[:-1]), False)
     cut = pitched & again[: len(string)]
     held = pitched & (wanted > np.maximum(own, 1))
     plain = pitched & ~cut & ~held
-    length = 1000 * np.abs(performance.seconds(notes[:, END]) - begins - (ends - starts))[plain]
+    length = 1000 * np.abs(performance.seconds(notes[END]) - begins - (ends - starts))[plain]
     return onset, length, int(np.count_nonzero(cut)), int(np.count_nonzero(held))
 
 

@@ -63,6 +63,8 @@ def lay_bars(meters: Sequence[Sequence[int]], last: int) -> tuple[np.ndarray, li
     told: dict[int, int] = {0: listed_meter(*DEFAULT_METER)}
     for unit, beats, beat in meters:
         told[(2 * unit + BEAT) // (2 * BEAT) * BEAT] = listed_meter(beats, beat)
+    if len(told) == 1:
+        return np.arange(0, last + 1, METER_UNITS[told[0]]), [(0, told[0])]
     begins = [unit for unit in told if unit <= last]
     # (place, how many bars)
     runs: list[tuple[int, int]] = []
@@ -74,7 +76,5 @@ def lay_bars(meters: Sequence[Sequence[int]], last: int) -> tuple[np.ndarray, li
     runs = [(place, count) for place, count in runs if count]
     bars = accumulate((count for _, count in runs), initial=0)
     changes = changes_of((bar, place) for bar, (place, _) in zip(bars, runs, strict=False))
-    if len(runs) == 1:
-        return np.arange(runs[0][1]) * METER_UNITS[runs[0][0]], changes
     lengths = np.repeat(METER_UNITS[[place for place, _ in runs]], [count for _, count in runs])
     return np.cumsum(lengths) - lengths, changes

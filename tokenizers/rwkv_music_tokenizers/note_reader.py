@@ -38,6 +38,8 @@ from rwkv_music_tokenizers.performance import DEFAULT_METER, DEFAULT_TEMPO, Perf
 
 TICKS = 480
 _GRID_TICKS = TICKS // QUARTER
+# Bits for the times of notes, which no number of tokens that memory holds can pass.
+_STARTS = 35
 # A tick is a millisecond.
 _PERF_TICKS, _PERF_TEMPO = 10, 1000 * TICKS
 
@@ -124,12 +126,13 @@ class _Document:
         at = np.flatnonzero(long | ((self.field == DRUM) & drums[self.part]))
         part = self.part[at]
         lengths = np.where(long[at], LENGTH_UNITS[np.append(self.place, 0)[at + 1] * long[at]], STROKE)
-        keys = np.sort(sort_keys(part, self.place[at], self.time[at], lengths, self._velocities()[at]))
+        spots = ((part << 7 | self.place[at]) << _STARTS) + self.time[at]
+        keys = np.sort(sort_keys(spots, lengths, self._velocities()[at]))
         kept, lengths, _ = settle(keys)
         keys = keys[kept]
-        start = keys >> 17 & (1 << 35) - 1
-        notes = np.stack([start * scale, (start + lengths) * scale, keys >> 52 & 127, keys & 127], axis=1)
-        part = keys >> 59
+        start, string = keys >> 17 & (1 << _STARTS) - 1, keys >> 17 + _STARTS
+        notes = np.stack([start * scale, (start + lengths) * scale, string & 127, keys & 127], axis=1)
+        part = string >> 7
         order = np.lexsort((notes[:, 2], notes[:, 0], part))
         notes, part = notes[order], part[order]
         heard = sorted({*self.programs, *part.tolist()})

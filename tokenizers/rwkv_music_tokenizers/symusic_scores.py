@@ -1,5 +1,7 @@
 """Music as it is played from symusic's columns: the way in for whole collections, thousands of files a second."""
 
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from rwkv_music_tokenizers.performance import DEFAULT_METER, DEFAULT_TEMPO, Performance, Track, rows
 
 _NO_PEDALS = rows([], 2)
+_COLUMNS = ("time", "duration", "pitch", "velocity")
 
 
 def from_symusic(score: Any) -> Performance:
@@ -16,35 +19,85 @@ def from_symusic(score: Any) -> Performance:
     sustain pedal. Of tempos, meters and keys told twice at a tick the last holds. Raises ValueError for a score whose
     quarters have no ticks.
     """
-    if score.ticks_per_quarter < 1:
+    return from_symusic_many([score])[0]
+
+
+def from_symusic_many(scores: Sequence[Any]) -> list[Performance]:
+    """The piece of each score, as `from_symusic` makes it; their notes lie in one array, so that they are quickly made.
+
+    Raises ValueError if the quarters of any have no ticks.
+    """
+    if any(score.ticks_per_quarter < 1 for score in scores):
         raise ValueError("this score has no ticks in a quarter, so no time passes: expected 1 or more")
-    tempos = {event.time: (event.time, event.mspq) for event in score.tempos}
-    meters = {event.time: (event.time, event.numerator, event.denominator) for event in score.time_signatures}
-    keys = {event.time: (event.time, event.key, event.tonality) for event in score.key_signatures}
-    tempos.setdefault(0, (0, DEFAULT_TEMPO))
-    meters.setdefault(0, (0, *DEFAULT_METER))
-    tracks = (_track(track) for track in score.tracks)
-    return Performance(
-        tuple(track for track in tracks if len(track.notes)),
-        score.ticks_per_quarter,
-        rows(sorted(tempos.values()), 2),
-        rows(sorted(meters.values()), 3),
-        rows(sorted(keys.values()), 3),
-    )
+    told = [list(score.tracks) for score in scores]
+    notes = _notes([track.notes.numpy() for tracks in told for track in tracks])
+    tempos = _tables([_tempos(score) for score in scores], 2)
+    meters = _tables([_meters(score) for score in scores], 3)
+    keys = _tables([_keys(score) for score in scores], 3)
+    pieces = zip(scores, told, tempos, meters, keys, strict=True)
+    return [
+        Performance(_tracks(tracks, notes), score.ticks_per_quarter, tempo, meter, key)
+        for score, tracks, tempo, meter, key in pieces
+    ]
 
 
-def _track(track: Any) -> Track:
-    told = track.notes.numpy()
-    notes = np.empty((len(told["time"]), 4), dtype=np.int64)
-    notes[:, 0], notes[:, 1], notes[:, 2], notes[:, 3] = told["time"], told["duration"], told["pitch"], told["velocity"]
-    if len(notes) and notes[:, 1::2].min() <= 0:
-        notes = notes[(notes[:, 1::2] > 0).all(axis=1)]
-    notes[:, 1] += notes[:, 0]
-    # symusic sorts by start, then length.
-    notes = notes[np.argsort(notes[:, 0] << 7 | notes[:, 2], kind="stable")]
-    notes.flags.writeable = False
+def _tempos(score: Any) -> list[tuple[int, ...]]:
+    told = {event.time: event.mspq for event in score.tempos}
+    told.setdefault(0, DEFAULT_TEMPO)
+    return sorted(told.items())
+
+
+def _meters(score: Any) -> list[tuple[int, ...]]:
+    told = {(time := event.time): (time, event.numerator, event.denominator) for event in score.time_signatures}
+    told.setdefault(0, (0, *DEFAULT_METER))
+    return sorted(told.values())
+
+
+def _keys(score: Any) -> list[tuple[int, ...]]:
+    told = {(time := event.time): (time, event.key, event.tonality) for event in score.key_signatures}
+    return sorted(told.values())
+
+
+def _tables(told: list[list[tuple[int, ...]]], columns: int) -> Iterator[np.ndarray]:
+    """The rows (n, columns) of each list, from one array."""
+    return _cut(rows([row for own in told for row in own], columns), list(map(len, told)))
+
+
+def _cut(table: np.ndarray, lengths: list[int]) -> Iterator[np.ndarray]:
+    """Rows of a table, so many at a time."""
+    return (table[begin:end] for begin, end in pairwise(accumulate(lengths, initial=0)))
+
+
+def _tracks(told: list[Any], notes: Iterator[np.ndarray]) -> tuple[Track, ...]:
+    """The tracks that have notes."""
+    return tuple([_track(track, own) for track, own in zip(told, notes, strict=False) if len(own)])
+
+
+def _track(track: Any, notes: np.ndarray) -> Track:
     pedals = _pedals(track.pedals) if len(track.pedals) else _NO_PEDALS
     return Track(notes, track.program, track.is_drum, track.name, pedals)
+
+
+def _notes(told: list[dict[str, np.ndarray]]) -> Iterator[np.ndarray]:
+    """The notes (n, 4) of every track, as in `Track.notes`."""
+    counts = np.array([len(columns["time"]) for columns in told], dtype=np.int64)
+    notes = np.empty((4, counts.sum()), dtype=np.int64)
+    for row, name in zip(notes, _COLUMNS, strict=True):
+        if told:
+            np.concatenate([columns[name] for columns in told], out=row)
+    track = np.repeat(np.arange(len(told)), counts)
+    if notes[1::2].min(initial=1) <= 0:
+        sounding = (notes[1::2] > 0).all(axis=0)
+        notes, track = notes[:, sounding], track[sounding]
+        counts = np.bincount(track, minlength=len(told))
+    notes[1] += notes[0]
+    # symusic sorts by start, then length.
+    keys = (track << 39) + (notes[0] << 7) + notes[2]
+    if (keys[1:] < keys[:-1]).any():
+        notes = notes[:, np.argsort(keys, kind="stable")]
+    table = notes.T
+    table.flags.writeable = False
+    return _cut(table, counts.tolist())
 
 
 def _pedals(pedals: Any) -> np.ndarray:
