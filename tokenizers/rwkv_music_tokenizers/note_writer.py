@@ -78,7 +78,11 @@ def sort_keys(spots: np.ndarray, length: np.ndarray, velocity: np.ndarray) -> np
     A spot tells part, pitch and start, up to 2**46, and those of two pitches are far from one another. Lengths are cut
     to 1..768 units.
     """
-    return (spots << 17) + (np.clip(length, 1, LONGEST) << 7) + velocity
+    keys = spots << 10
+    keys += np.minimum(np.maximum(length, 1), LONGEST)
+    keys <<= 7
+    keys += velocity
+    return keys
 
 
 def settle(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,13 +113,20 @@ def clocked(keys: np.ndarray) -> tuple[ClockedNotes, np.ndarray]:
 
 def note_events(notes: ClockedNotes, drums: np.ndarray) -> np.ndarray:
     """The notes of parts, of which drums (parts,) bool have no lengths."""
-    piece, part = notes.part >> 4, notes.part & 15
-    order = (part << 8) + (notes.pitch + (_PARTS + _PITCHES))
     length = notes.length + 1
     if drums.any():
         length *= ~drums[notes.part]
-    time = (piece << _PIECE - _TIME) + notes.start
-    return (((time << _TIME - _ORDER) + order) << _ORDER) + (notes.velocity << _VELOCITY) + length
+    # By part, where its notes stand: in its piece, and after the other parts of it.
+    parts = np.arange(len(drums))
+    stands = (parts >> 4 << _PIECE - _ORDER) + ((parts & 15) << 8) + (_PARTS + _PITCHES)
+    events = notes.start << _TIME - _ORDER
+    events += stands[notes.part]
+    events += notes.pitch
+    events <<= _ORDER - _VELOCITY
+    events += notes.velocity
+    events <<= _VELOCITY
+    events += length
+    return events
 
 
 def in_piece(number: int, events: np.ndarray) -> np.ndarray:
