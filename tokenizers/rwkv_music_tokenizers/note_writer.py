@@ -220,7 +220,10 @@ def _write_parts(table: np.ndarray, at: np.ndarray, events: np.ndarray, drums: n
     own = (order >> 8) - 1
     part = (events >> _PIECE << 4) + own
     table[1][at] = (own + PART) * _differs(part)
-    table[3][at] = _SOUNDS[(order & 255) + _PARTS * drums[part]]
+    sounds = order & 255
+    if drums.any():
+        sounds += _PARTS * drums[part]
+    table[3][at] = _SOUNDS[sounds]
     table[4][at] = _LENGTH_TOKENS[said & _LENGTHS]
     notes = np.flatnonzero(order & _PITCHES)
     if len(notes) < len(at):

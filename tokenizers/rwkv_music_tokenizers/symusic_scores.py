@@ -92,7 +92,10 @@ def _notes(told: list[dict[str, np.ndarray]]) -> Iterator[np.ndarray]:
         counts = np.bincount(track, minlength=len(told))
     notes[1] += notes[0]
     # symusic sorts by start, then length.
-    keys = (track << 39) + (notes[0] << 7) + notes[2]
+    keys = track << 32
+    keys += notes[0]
+    keys <<= 7
+    keys += notes[2]
     if (keys[1:] < keys[:-1]).any():
         notes = notes[:, np.argsort(keys, kind="stable")]
     table = notes.T
