@@ -18,14 +18,14 @@ _LONG = ir.IntType(64)
 
 
 @_intrinsic
-def take(typingctx, address):
-    """Add one to the int64 at `address`, for all threads at once; what it was before. Orders memory both ways."""
+def take(typingctx, address, count):
+    """Add to the int64 at `address`, for all threads at once; what it was before. Orders memory both ways."""
 
     def generate(context, builder, signature, values):
         place = builder.inttoptr(values[0], _LONG.as_pointer())
-        return builder.atomic_rmw("add", place, _LONG(1), "acq_rel")
+        return builder.atomic_rmw("add", place, values[1], "acq_rel")
 
-    return types.int64(types.int64), generate
+    return types.int64(types.int64, types.int64), generate
 
 
 @_intrinsic

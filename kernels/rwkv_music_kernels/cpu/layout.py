@@ -20,7 +20,10 @@ NO_SHIFT, TIME_SHIFT, CHANNEL_SHIFT = range(3)
 MIXES_AT, MIXES, MANY = range(10, 13)
 
 # PRODUCT: INPUT as above.
-TO, INPUTS, PANELS, WEIGHTS_AT, KIND, SCALES_AT, BLOCKS, OFFSET_AT, ACTIVATION, TIMES, ADDS = range(4, 15)
+# WHOLE is the floats of room that a row of inputs of INT8 takes, see `whole`.
+TO, INPUTS, PANELS, WEIGHTS_AT, KIND, SCALES_AT, BLOCKS, OFFSET_AT, ACTIVATION, TIMES, ADDS, WHOLE = range(4, 16)
+# Rows that one task of a product takes.
+PRODUCT_ROWS = 64
 PLAIN, TANH, SIGMOID, SILU, SQUARED_RELU, DECAY7, DECAY6 = range(7)
 # Where a product goes that makes logits; and no buffer at all.
 LOGITS, NOWHERE = -2, -1

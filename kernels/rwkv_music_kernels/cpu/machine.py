@@ -1,6 +1,7 @@
 """The CPU machine: runs a program of operations, the whole forward pass of any RWKV version, in every thread of a team.
 
-An operation is cut into tasks that threads take from a shared counter; who takes which changes no number. A thread
+An operation is cut into tasks that threads take from a shared counter, a run of them at a time: cores that share a
+counter pay for every look at it, and memory is read fastest in order. Who takes which changes no number. A thread
 waits behind an operation until its tasks are done, not until the other threads have come, so one that the system has
 put to sleep holds nobody up unless it sleeps over a task. See `layout` for what the tables hold.
 """
@@ -15,7 +16,7 @@ from numba import njit
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.atomics import give_way, look, rest, take
 from rwkv_music_kernels.cpu.heads import heads4, heads6, heads7
-from rwkv_music_kernels.cpu.matvec import PAIR, PANEL, TILE_ROWS, multiply
+from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROOM, TILE_ROWS, multiply
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
     add,
@@ -34,10 +35,12 @@ from rwkv_music_kernels.cpu.vectors import (
     total,
     zeros,
 )
+from rwkv_music_kernels.cpu.whole import make_whole
 
-# Rows that one task of a norm or a mix takes, and that one of a product takes.
+# Rows that one task of a norm or a mix takes.
 _FEW_ROWS = 4
-_MANY_ROWS = 64
+# Runs of tasks that an operation has for each thread.
+_RUNS = 2
 # Turns of waiting before a thread offers its core to others.
 _PATIENCE = 400
 _NORM_EPS = 1e-5
@@ -53,32 +56,45 @@ def _compiled(function: Callable) -> Callable[..., Any]:
 
 
 @_compiled
-def run(program, call, counters, thread, alone):
+def run(program, call, counters, thread, threads):
     """Run every step of `program` on the memory that `call` names, together with the other threads of the call.
 
     program: (steps, STEP_SIZE), call: (CALL_SIZE,), counters: (steps, COUNTERS) zeros, shared by the threads of
-    this call and unused if `alone`; all int64. thread: whose room to work in.
+    this call and unused if one is all there is; all int64. thread: whose room to work in.
     """
     room = call[at.ROOMS_AT] + thread * call[at.ROOM_PITCH] * _FLOAT
     begun, expected = 0, 0
     for n in range(program.shape[0]):
         step = program[n]
         tasks = _count_tasks(step, call)
-        if alone:
-            for task in range(tasks):
-                _do(step, call, task, room)
+        if threads == 1:
+            _do_run(step, call, 0, tasks, room, -1)
             continue
         shared = counters.ctypes.data
         taken, done = shared + n * at.COUNTERS * 8, shared + (begun * at.COUNTERS + at.DONE) * 8
         expected += tasks
-        task = take(taken)
+        at_once = (tasks + threads * _RUNS - 1) // (threads * _RUNS)
+        ready, own = -1, 0
+        task = take(taken, at_once)
         while task < tasks:
-            _do(step, call, task, room)
-            take(done)
-            task = take(taken)
+            stop = min(task + at_once, tasks)
+            ready = _do_run(step, call, task, stop, room, ready)
+            own += stop - task
+            task = take(taken, at_once)
+        if own:
+            take(done, own)
         if step[at.ENDS]:
             _wait(done, expected)
             begun, expected = n + 1, 0
+
+
+@_compiled
+def _do_run(step, call, task, stop, room, ready):
+    """Tasks up to `stop`; see `_prepare`."""
+    for one in range(task, stop):
+        ready = _prepare(step, call, one, room, ready)
+        _do(step, call, one, room)
+    return ready
 
 
 @_compiled
@@ -104,10 +120,46 @@ def _count_tasks(step, call):
     rows = _count_rows(step, call)
     code = step[at.CODE]
     if code == at.PRODUCT:
-        return (step[at.PANELS] + 1) // 2 * ((rows + _MANY_ROWS - 1) // _MANY_ROWS)
+        return _pairs(step) * ((rows + at.PRODUCT_ROWS - 1) // at.PRODUCT_ROWS)
     if code >= at.HEADS7:
         return call[at.PIECES] * step[at.HEADS]
     return (rows + _FEW_ROWS - 1) // _FEW_ROWS
+
+
+@_compiled
+def _pairs(step):
+    """Tasks of a product that share their rows: two panels each."""
+    return (step[at.PANELS] + 1) // 2
+
+
+@_compiled
+def _rows_of(step, call, task):
+    """The first row of a task of a product, and how many they are."""
+    first = task // _pairs(step) * at.PRODUCT_ROWS
+    return first, min(at.PRODUCT_ROWS, _count_rows(step, call) - first)
+
+
+@_compiled
+def _prepare(step, call, task, room, ready):
+    """Bring the rows of a task of INT8 into the room as whole numbers, unless they are there: the first of those is
+    `ready`, or -1. Returns the first of the rows that are there now.
+
+    Every thread does so for itself: it takes less time than to wait for another thread that did.
+    """
+    if step[at.CODE] != at.PRODUCT or step[at.KIND] != INT8:
+        return ready
+    first, rows = _rows_of(step, call, task)
+    if first != ready:
+        for n in range(rows):
+            x = _buffer(call, first + n, step[at.INPUT])
+            make_whole(_whole(step, room, n), x, step[at.INPUTS], step[at.BLOCKS])
+    return first
+
+
+@_compiled
+def _whole(step, room, n):
+    """The n-th row of a task of INT8, as whole numbers."""
+    return room + (TILE_ROOM + n * step[at.WHOLE]) * _FLOAT
 
 
 @_compiled
@@ -203,13 +255,12 @@ def _mix(step, call, row):
 
 @_compiled
 def _product(step, call, task, room):
-    """Two panels of the outputs for at most _MANY_ROWS rows."""
-    pairs = (step[at.PANELS] + 1) // 2
-    first_panel, first_row = task % pairs * 2, task // pairs * _MANY_ROWS
+    """Two panels of the outputs for at most PRODUCT_ROWS rows."""
+    first_panel = task % _pairs(step) * 2
     panels = min(2, step[at.PANELS] - first_panel)
-    rows = min(_MANY_ROWS, _count_rows(step, call) - first_row)
+    first_row, rows = _rows_of(step, call, task)
     if rows == 1 and panels == 2:
-        _tile(step, call, PAIR, first_row, first_panel, room)
+        _tile(step, call, PAIR, first_row, 0, first_panel, room)
         _finish(step, call, first_row, first_panel, room)
         _finish(step, call, first_row, first_panel + 1, room + PANEL * _FLOAT)
         return
@@ -219,20 +270,22 @@ def _product(step, call, task, room):
             tile = _TILES - 1
             while TILE_ROWS[tile] > rows - row:
                 tile -= 1
-            _tile(step, call, tile, first_row + row, panel, room)
+            _tile(step, call, tile, first_row, row, panel, room)
             for n in range(TILE_ROWS[tile]):
                 _finish(step, call, first_row + row + n, panel, room + n * PANEL * _FLOAT)
             row += TILE_ROWS[tile]
 
 
 @_compiled
-def _tile(step, call, tile, row, panel, room):
+def _tile(step, call, tile, first_row, row, panel, room):
     kind, inputs, blocks = step[at.KIND], step[at.INPUTS], step[at.BLOCKS]
     panel_bytes = inputs * PANEL * (_FLOAT >> kind)
     weights = step[at.WEIGHTS_AT] + panel * panel_bytes
     scales = step[at.SCALES_AT] + panel * blocks * PANEL * _FLOAT
-    x = _buffer(call, row, step[at.INPUT])
-    multiply(tile, kind, x, call[at.PITCH], weights, panel_bytes, scales, blocks, inputs, inputs // blocks, room)
+    x, pitch = _buffer(call, first_row + row, step[at.INPUT]), call[at.PITCH]
+    if kind == INT8:
+        x, pitch = _whole(step, room, row), step[at.WHOLE]
+    multiply(tile, kind, x, pitch, weights, panel_bytes, scales, blocks, inputs, inputs // blocks, room)
 
 
 @_compiled

@@ -13,6 +13,7 @@ from rwkv_music_kernels.cpu.heads import CHANNELS4, room_floats
 from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, PANEL, TILE_ROOM
 from rwkv_music_kernels.cpu.pack import Packed, pack
 from rwkv_music_kernels.cpu.vectors import LANES
+from rwkv_music_kernels.cpu.whole import whole_floats
 
 # How large matrices and small ones are kept.
 KINDS = {"float32": (FLOAT32, FLOAT32), "bfloat16": (BFLOAT16, BFLOAT16), "int8": (INT8, BFLOAT16)}
@@ -141,12 +142,14 @@ class Program:
             at.KIND: packed.kind,
             at.SCALES_AT: packed.scales.data_ptr(),
             at.BLOCKS: packed.blocks,
+            at.WHOLE: whole_floats(packed.inputs, packed.blocks) if packed.kind == INT8 else 0,
             at.OFFSET_AT: 0 if offset is None else self.vectors(offset),
             at.ACTIVATION: activation,
             at.TIMES: times,
             at.ADDS: int(adds),
             at.COUNT: count,
         }
+        self.room = max(self.room, TILE_ROOM + at.PRODUCT_ROWS * fields[at.WHOLE])
         if offset is not None:
             self._multiple("a vector that is added", offset.numel())
         self._add(at.PRODUCT, fields)

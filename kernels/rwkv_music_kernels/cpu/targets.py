@@ -75,7 +75,7 @@ def arguments(module: str, kernel: Callable[..., Any]) -> tuple[Any, ...]:
     names = kernel.py_func.__code__.co_varnames[: kernel.py_func.__code__.co_argcount]  # pyright: ignore
     many = {"wkv6": 4, "wkv7": 6}.get(module, 0)
     known = {"inputs": types.UniTuple(types.int64, many), "gradients": types.UniTuple(types.int64, many)}
-    known |= {"keep": types.boolean, "alone": types.boolean, "top_p_first": types.boolean, "uniform": types.float64}
+    known |= {"keep": types.boolean, "top_p_first": types.boolean, "uniform": types.float64}
     known |= {"program": types.int64[:, ::1], "counters": types.int64[:, ::1], "call": types.int64[::1]}
     if module == "draw":
         known |= dict.fromkeys(("counts", "biases", "settings", "x", "w"), types.float64[::1])

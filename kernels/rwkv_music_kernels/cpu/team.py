@@ -29,11 +29,11 @@ class Team:
     def run(self, table: np.ndarray, call: np.ndarray, threads: int) -> None:
         """Run the program on what `call` names; returns when all is done and no thread looks at it any more."""
         if threads == 1:
-            run(table, call, _NO_COUNTERS, 0, True)
+            run(table, call, _NO_COUNTERS, 0, 1)
             return
         counters = np.zeros((len(table), at.COUNTERS), dtype=np.int64)
-        helpers = [self._workers(threads - 1).submit(run, table, call, counters, n, False) for n in range(1, threads)]
-        run(table, call, counters, 0, False)
+        helpers = [self._workers(threads - 1).submit(run, table, call, counters, n, threads) for n in range(1, threads)]
+        run(table, call, counters, 0, threads)
         for helper in helpers:
             # One that has not begun finds nothing to do.
             if not helper.cancel():

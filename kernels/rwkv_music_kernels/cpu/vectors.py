@@ -89,6 +89,12 @@ def store(builder, address, index, x):
     _store(builder, x, address, index)
 
 
+@_operation(types.void, _int, _int, _float)
+def store_float(builder, address, index, x):
+    """Put one float."""
+    _store(builder, x, address, index)
+
+
 @_operation(_lanes, _int, _int)
 def load_bf16(builder, address, index):
     """LANES bfloat16 as floats: they are the upper half of a float's bits."""
@@ -156,6 +162,32 @@ def div(builder, x, y):
 def greater(builder, x, y):
     """The greater of x and y, lane by lane; y where one is NaN."""
     return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+
+@_operation(_lanes, _lanes, _lanes)
+def magnitude(builder, x, y):
+    """The greater of |x| and |y|, lane by lane; NaN where one is NaN."""
+    x, y = (builder.and_(builder.bitcast(one, _WORDS), _all(0x7FFFFFFF, _WORDS)) for one in (x, y))
+    # Without signs floats are in the order of their bits, and NaN is the greatest.
+    return builder.bitcast(builder.select(builder.icmp_signed(">", x, y), x, y), _FLOATS)
+
+
+@_operation(_float, _lanes)
+def greatest(builder, x):
+    """The greatest lane of `magnitude`."""
+    bits = builder.bitcast(x, _WORDS)
+    shape = ir.FunctionType(ir.IntType(32), [_WORDS])
+    name = f"llvm.vector.reduce.smax.v{LANES}i32"
+    bits = builder.call(cgutils.get_or_insert_function(builder.module, shape, name), [bits])
+    return builder.bitcast(bits, ir.FloatType())
+
+
+@_operation(types.void, _int, _int, _lanes)
+def store_whole(builder, address, index, x):
+    """Put LANES floats, none beyond 32767, as int16, rounded to nearest, ties to even; what NaN becomes is unsaid."""
+    # Adding 1.5 * 2^23 leaves no bits for a fraction, so the lowest bits are the number.
+    shifted = builder.bitcast(builder.fadd(x, _all(1.5 * 2**23)), _WORDS)
+    _store(builder, builder.trunc(shifted, _HALVES), address, index)
 
 
 @_operation(_lanes, _lanes, _lanes, _lanes, _lanes)
