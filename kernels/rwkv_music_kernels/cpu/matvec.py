@@ -61,6 +61,8 @@ def instruction_set() -> str:
 
 # Sums are kept in registers: sixteen of AVX-512's thirty-two, twelve of AVX2's sixteen.
 _WIDE = "avx512f" in target()[1]
+# x86 multiplies pairs and adds each up at once; ARM takes the first of all pairs, then the second.
+_PAIRED = target()[0].startswith(("x86_64", "i386", "i686"))
 # The rows of each tile; the first is one row against two panels, all others are against one.
 TILE_ROWS = (1, 1, 2, 4, 8) if _WIDE else (1, 1, 2, 3)
 PAIR = 0
@@ -137,33 +139,41 @@ def _add_inputs(builder, kind, rows, streams, sums, k):
     for row, x in enumerate(rows):
         spread = _spread(builder, builder.load(builder.gep(x, [k]), align=4))
         if kind == INT8:
-            spread = builder.sext(builder.bitcast(spread, ir.VectorType(ir.IntType(16), 2 * PANEL)), _PAIRS)
+            spread = builder.bitcast(spread, ir.VectorType(ir.IntType(16), 2 * PANEL))
         for panel, weight in enumerate(weights):
             place = sums[row * len(weights) + panel]
             so_far = builder.load(place)
             if kind == INT8:
-                builder.store(builder.add(so_far, _of_pairs(builder, builder.mul(weight, spread))), place)
+                builder.store(builder.add(so_far, _of_pairs(builder, weight, spread)), place)
             else:
                 builder.store(_muladd(builder, weight, spread, so_far), place)
 
 
 def _factors(builder, stored):
-    """Weights as they lie in memory, as floats, or pairs of INT8 as words."""
-    if stored.type == _STORED[FLOAT32]:
+    """Weights as they lie in memory, as floats; INT8 stays."""
+    if stored.type in (_STORED[FLOAT32], _STORED[INT8]):
         return stored
-    if stored.type == _STORED[BFLOAT16]:
-        upper = builder.shl(builder.zext(stored, _WORDS), ir.Constant(_WORDS, [16] * PANEL))
-        return builder.bitcast(upper, _FLOATS)
-    return builder.sext(stored, _PAIRS)
+    upper = builder.shl(builder.zext(stored, _WORDS), ir.Constant(_WORDS, [16] * PANEL))
+    return builder.bitcast(upper, _FLOATS)
 
 
-def _of_pairs(builder, products):
-    """The sum of each pair. LLVM knows this form, after products of what was 16 bits, for the one instruction it is."""
-    first, second = (
-        builder.shuffle_vector(products, products, ir.Constant(_WORDS, list(range(start, 2 * PANEL, 2))))
-        for start in (0, 1)
-    )
-    return builder.add(first, second)
+def _of_pairs(builder, weights, x):
+    """The sum of both products of each pair, in the form in which LLVM finds the instructions of the processor."""
+    if _PAIRED:
+        first, second = _apart(builder, builder.mul(builder.sext(weights, _PAIRS), builder.sext(x, _PAIRS)))
+        return builder.add(first, second)
+    products = [
+        builder.mul(builder.sext(weight, _WORDS), builder.sext(own, _WORDS))
+        for weight, own in zip(_apart(builder, weights), _apart(builder, x), strict=True)
+    ]
+    return builder.add(*products)
+
+
+def _apart(builder, pairs):
+    """The first of each pair, and the second."""
+    return [
+        builder.shuffle_vector(pairs, pairs, ir.Constant(_WORDS, list(range(start, 2 * PANEL, 2)))) for start in (0, 1)
+    ]
 
 
 def _spread(builder, x):
