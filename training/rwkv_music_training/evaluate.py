@@ -1,7 +1,7 @@
 """How many bits a character costs a model: whole tunes from a fresh state, and the music after the K: line alone."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,12 +90,3 @@ def evaluate(model: Model, tunes: Sequence[Tune], tokens_per_batch: int = 8192) 
         )
         by_source[tune.source] = by_source.get(tune.source, NOTHING) + bits
     return {"all": sum(by_source.values(), NOTHING), **dict(sorted(by_source.items()))}
-
-
-def bits_table(readings: Mapping[str, Bits]) -> str:
-    """A Markdown table of readings by source."""
-    lines = ["| source | tunes | characters | bits/char | body alone |", "|---|---:|---:|---:|---:|"]
-    for source, bits in readings.items():
-        costs = f"{bits.per_character:.3f} | {bits.per_body_character:.3f}"
-        lines.append(f"| {source} | {bits.tunes} | {bits.characters:,} | {costs} |")
-    return "\n".join(lines)

@@ -30,7 +30,9 @@ ABC_DRAWING = Drawing(
     "characters",
 )
 NOTES_DRAWING = Drawing(
-    (("validation", "valid", "#1b9e77"), ("training (sources evened out, transposed)", "train", "#d95f02")), "token", "tokens"
+    (("validation", "valid", "#1b9e77"), ("training (sources evened out, transposed)", "train", "#d95f02")),
+    "token",
+    "tokens",
 )
 VALID_COLOUR = "#1b9e77"
 
