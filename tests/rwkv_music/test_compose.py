@@ -25,6 +25,7 @@ def composed(engine, prompt: str, *, bars=None, max_tokens=500, stop=None) -> Pi
 
 
 def written(piece: Piece) -> str:
+    assert isinstance(piece.manuscript, AbcManuscript)
     return piece.manuscript.written(piece.made)
 
 

@@ -221,7 +221,7 @@ def test_no_part_file_is_left_behind(folder, engine):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["-p", "score.musicxml"], 1, "score.musicxml: MusicXML, not ABC"),
+        (["-p", "score.musicxml"], 1, "score.musicxml: this MusicXML cannot be read"),
         (["-p", "long.abc"], 1, "the prompt has 48,"),
         (["-p", "song.abc", "-m", ""], 2, "--model names nothing"),
         (["-p", "song.abc", "--soundfont", "no.sf2", "-o", "a.wav"], 1, "no.sf2: there is no such soundfont"),
