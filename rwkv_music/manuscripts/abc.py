@@ -11,6 +11,7 @@ import numpy as np
 from rwkv_music.closing import close_tune
 from rwkv_music.counting import BarCount
 from rwkv_music.manuscripts.abc_free import TOKENIZER, FreeAbc
+from rwkv_music.manuscripts.along import Along
 from rwkv_music.opening import Opening
 from rwkv_music.works import Tune
 from rwkv_music_tokenizers.abc_grammar import AbcGrammar
@@ -138,12 +139,11 @@ class AbcManuscript:
         return full and len(made) > 0 and (ended or moment.left == 0)
 
 
-class Untouched:
+class Untouched(Along):
     """Free ABC in which new music changes nothing of the note that the prompt ends with."""
 
     def __init__(self, grammar: FreeAbc):
-        self.ending = grammar.ending
-        self._grammar = grammar
+        super().__init__(grammar)
         self._begun = False
 
     def allowed(self) -> np.ndarray:
@@ -157,31 +157,5 @@ class Untouched:
 
     def follow(self, token: int) -> None:
         """See `Grammar.follow`."""
-        self._grammar.follow(token)
+        super().follow(token)
         self._begun = self._begun or not chr(token).isspace()
-
-    def clone(self) -> "Untouched":
-        """See `Grammar.clone`."""
-        twin = Untouched(self._grammar.clone())
-        twin.ending, twin._begun = self.ending, self._begun
-        return twin
-
-    @property
-    def ended(self) -> bool:
-        """See `Grammar.ended`."""
-        return self._grammar.ended
-
-    @property
-    def bars(self) -> Fraction:
-        """See `Grammar.bars`."""
-        return self._grammar.bars
-
-    @property
-    def at_bar(self) -> bool:
-        """See `Grammar.at_bar`."""
-        return self._grammar.at_bar
-
-    @property
-    def quarters(self) -> Fraction:
-        """See `Grammar.quarters`."""
-        return self._grammar.quarters

@@ -1,10 +1,10 @@
 """What the manuscripts of MIDI models share: names of notes, and a grammar that only counts."""
 
 from collections.abc import Iterable
-from fractions import Fraction
 
 import numpy as np
 
+from rwkv_music.manuscripts.along import Along
 from rwkv_music_tokenizers.grammar import Ending, Grammar
 
 NAMES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"]
@@ -29,13 +29,12 @@ class Spoken:
         return ""
 
 
-class Freed:
-    """See `Grammar`: whatever a model likes, but for ids that are no music; its own grammar only counts along."""
+class Freed(Along):
+    """Whatever a model likes, but for ids that are no music; the code's own grammar only counts along."""
 
     def __init__(self, grammar: Grammar, size: int, end: int, never: Iterable[int]):
         """size: of the vocabulary; end: the id that ends a piece; never: ids that are no music."""
-        self.ending = Ending.MAY
-        self._grammar = grammar
+        super().__init__(grammar)
         self._end = end
         self._possible = np.ones(size, dtype=bool)
         self._possible[list(never)] = False
@@ -48,34 +47,3 @@ class Freed:
             allowed[:] = False
             allowed[self._end] = True
         return allowed
-
-    def follow(self, token: int) -> None:
-        """See `Grammar.follow`."""
-        self._grammar.follow(token)
-
-    def clone(self) -> "Freed":
-        """See `Grammar.clone`."""
-        twin = Freed.__new__(Freed)
-        twin.__dict__.update(self.__dict__)
-        twin._grammar = self._grammar.clone()
-        return twin
-
-    @property
-    def ended(self) -> bool:
-        """See `Grammar.ended`."""
-        return self._grammar.ended
-
-    @property
-    def bars(self) -> Fraction:
-        """See `Grammar.bars`."""
-        return self._grammar.bars
-
-    @property
-    def at_bar(self) -> bool:
-        """See `Grammar.at_bar`."""
-        return self._grammar.at_bar
-
-    @property
-    def quarters(self) -> Fraction:
-        """See `Grammar.quarters`."""
-        return self._grammar.quarters
