@@ -2,11 +2,8 @@
 
 import pytest
 import torch
-from torch import Tensor
-
-pytest.importorskip("numba")
-
 from numba import njit
+from torch import Tensor
 
 from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, PAIR, PANEL, TILE_ROWS, multiply
 from rwkv_music_kernels.cpu.pack import Packed, pack, unpack

@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("numba")
-
 from rwkv_music_kernels.cpu.targets import PROCESSORS, assemble, strange
 
 FUNCTION = """
