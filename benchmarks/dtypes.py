@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rwkv_music.engine import Engine
 from rwkv_music.model.state import State
-from rwkv_music_training.corpus import read_tunes
+from rwkv_music_training.corpus.tunes import read_tunes
 from rwkv_music_training.evaluate import evaluate
 
 

@@ -10,7 +10,7 @@ import torch
 from rwkv_music_tokenizers.performance import Performance, Track, rows
 from rwkv_music_tokenizers.performance_writer import write_performance
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.corpus import Tune
+from rwkv_music_training.corpus.tunes import Tune
 
 
 def made_up_tune(number: int) -> Tune:

@@ -6,7 +6,7 @@ import torch
 
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.batches import TuneBatches, by_length, even_pieces, pad
-from rwkv_music_training.corpus import BEGIN, END, document
+from rwkv_music_training.corpus.tunes import BEGIN, END, document
 
 
 def marked(text: str, semitones: int) -> str:

@@ -9,7 +9,7 @@ from rwkv_music.model.initial import initial_weights, new_spec
 from rwkv_music.model.state import State
 from rwkv_music.model.v7 import Rwkv7
 from rwkv_music_kernels.choose import choose_kernels
-from rwkv_music_training.corpus import Tune, document
+from rwkv_music_training.corpus.tunes import Tune, document
 from rwkv_music_training.evaluate import evaluate, token_bits
 
 

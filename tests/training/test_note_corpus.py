@@ -14,7 +14,7 @@ from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_training import encoding
 from rwkv_music_training import note_corpus as module
-from rwkv_music_training.corpus import CorpusError
+from rwkv_music_training.corpus.tunes import CorpusError
 from rwkv_music_training.encoding import Encoded, encode_all
 from rwkv_music_training.midi_files import open_collection
 from rwkv_music_training.note_corpus import corpus_line, note_corpus

@@ -23,7 +23,7 @@ from rwkv_music_training.checkpoints import (
     save_checkpoint,
 )
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.corpus import Tune
+from rwkv_music_training.corpus.tunes import Tune
 from rwkv_music_training.curve import read_curve
 from rwkv_music_training.lessons import AbcLesson
 from rwkv_music_training.train import main, newest

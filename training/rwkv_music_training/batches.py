@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.corpus import Tune, document
+from rwkv_music_training.corpus.tunes import Tune, document
 
 Transposer = Callable[[str, int], str]
 Shifts = Callable[[str], Sequence[int]]

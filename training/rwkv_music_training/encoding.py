@@ -9,7 +9,7 @@ from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
-from rwkv_music_training.corpus import CorpusError
+from rwkv_music_training.corpus.tunes import CorpusError
 
 Clock = Literal["auto", "grid", "perf"]
 Label = TypeVar("Label")

@@ -10,7 +10,7 @@ from torch.nn import functional
 from rwkv_music.model.state import State
 from rwkv_music.model.versions import Model
 from rwkv_music_training.batches import by_length, pad
-from rwkv_music_training.corpus import Tune, document
+from rwkv_music_training.corpus.tunes import Tune, document
 from rwkv_music_training.readings import Cost
 
 

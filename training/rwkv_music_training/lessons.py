@@ -11,7 +11,7 @@ from rwkv_music_tokenizers.performance_writer import write_performance
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.batches import Batches, TuneBatches
 from rwkv_music_training.config import ConfigError, TrainingConfig
-from rwkv_music_training.corpus import Tune, read_tunes
+from rwkv_music_training.corpus.tunes import Tune, read_tunes
 from rwkv_music_training.evaluate import evaluate
 from rwkv_music_training.evaluate_notes import evaluate_windows, some_windows
 from rwkv_music_training.note_batches import NoteBatches, Windows

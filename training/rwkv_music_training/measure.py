@@ -9,7 +9,7 @@ from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.abc2midi import find_abc2midi
 from rwkv_music_training.copying import longest_copies
-from rwkv_music_training.corpus import Tune, read_tunes
+from rwkv_music_training.corpus.tunes import Tune, read_tunes
 from rwkv_music_training.evaluate import Bits, evaluate
 from rwkv_music_training.judge import Soundness, judge
 from rwkv_music_training.samples import sample_many

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import zstandard
 
-from rwkv_music_training.corpus import CorpusError
+from rwkv_music_training.corpus.tunes import CorpusError
 
 INDEX = "index.csv"
 MOST_INDEX_BYTES = 64 << 20

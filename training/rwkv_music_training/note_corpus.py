@@ -13,7 +13,7 @@ import numpy as np
 
 from rwkv_music_tokenizers.note_vocabulary import vocabulary_sha256
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.corpus import CorpusError
+from rwkv_music_training.corpus.tunes import CorpusError
 from rwkv_music_training.encoding import Encoded, encode_all
 from rwkv_music_training.midi_files import MOST_BYTES, Collection, open_collection
 

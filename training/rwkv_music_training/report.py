@@ -16,7 +16,7 @@ from rwkv_music.library import ModelNotFoundError, find_model
 from rwkv_music.model.versions import Model
 from rwkv_music_training.abc2midi import JudgeError
 from rwkv_music_training.config import ConfigError, config_from_json
-from rwkv_music_training.corpus import CorpusError
+from rwkv_music_training.corpus.tunes import CorpusError
 from rwkv_music_training.curve import CurveError, read_curve
 from rwkv_music_training.install import install_model
 from rwkv_music_training.measure import measure

@@ -11,7 +11,7 @@ from rwkv_music.model.state import State
 from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.abc_tokens import decode, encode
 from rwkv_music_tokenizers.grammar import Grammar
-from rwkv_music_training.corpus import BEGIN, END
+from rwkv_music_training.corpus.tunes import BEGIN, END
 
 
 def draw(logits: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training.checkpoints import ResumeError, list_checkpoints, load_checkpoint
 from rwkv_music_training.config import ConfigError, TrainingConfig, config_from_json, read_config
-from rwkv_music_training.corpus import CorpusError
+from rwkv_music_training.corpus.tunes import CorpusError
 from rwkv_music_training.curve import CurveError
 from rwkv_music_training.lessons import open_lesson
 from rwkv_music_training.trainer import Trainer, TrainingError, say

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from rwkv_music_training.config import ConfigError, TrainingConfig, config_from_json, read_config
-from rwkv_music_training.corpus import BEGIN, END, CorpusError, document, read_tunes
+from rwkv_music_training.corpus.tunes import BEGIN, END, CorpusError, document, read_tunes
 from rwkv_music_training.train import main
 
 ROW = {"id": "a", "source": "book", "tier": "A", "abc": "X:1\nT:Title\nM:6/8\nK:D\nABc|\n"}

@@ -1,0 +1,1 @@
+"""From folders of music to documents of ids that a model learns from."""
