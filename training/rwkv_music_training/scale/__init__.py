@@ -1,0 +1,1 @@
+"""Many processes and runs that survive: how a run is spread over devices, saved, resumed and taken out."""
