@@ -41,7 +41,7 @@ from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.bars import check_bars
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.midi_reader import read_midi
-from rwkv_music_training.abc2midi import abc2midi_errors, find_abc2midi, kind_of
+from rwkv_music_training.judging.abc2midi import abc2midi_errors, find_abc2midi, kind_of
 
 AT_ONCE = 32
 

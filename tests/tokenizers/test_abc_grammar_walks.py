@@ -92,7 +92,7 @@ def test_every_piece_is_without_a_fault(start: int, weights: Mapping[str, float]
 
 
 def test_another_program_finds_no_error_either():
-    judge = pytest.importorskip("rwkv_music_training.abc2midi")
+    judge = pytest.importorskip("rwkv_music_training.judging.abc2midi")
     try:
         program = judge.find_abc2midi()
     except judge.JudgeError:

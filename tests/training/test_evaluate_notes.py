@@ -16,10 +16,10 @@ from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
 from rwkv_music_training.checkpoints import load_checkpoint
 from rwkv_music_training.config import ConfigError, config_from_json
 from rwkv_music_training.evaluate_notes import evaluate_windows, every_window, some_windows
+from rwkv_music_training.judging.note_measure import is_canonical
 from rwkv_music_training.lessons import NotesLesson, note_prompt
 from rwkv_music_training.note_batches import BEGIN, DOCUMENT, NoteBatches, Windows
 from rwkv_music_training.note_corpus import note_corpus
-from rwkv_music_training.note_measure import is_canonical
 from rwkv_music_training.readings import headline, told
 from rwkv_music_training.samples import sample_ids
 from rwkv_music_training.train import main, newest, read_recipe

@@ -9,7 +9,7 @@ from rwkv_music.engine import Engine
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_training import report as module
 from rwkv_music_training import train
-from rwkv_music_training.note_measure import is_canonical
+from rwkv_music_training.judging.note_measure import is_canonical
 from rwkv_music_training.sources import MIDI_SOURCES
 
 

@@ -12,8 +12,8 @@ from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training.batches import TuneBatches
 from rwkv_music_training.curve import CurveError, read_curve
 from rwkv_music_training.evaluate import evaluate
+from rwkv_music_training.judging.measure import body, in_all_keys
 from rwkv_music_training.lessons import AbcLesson
-from rwkv_music_training.measure import body, in_all_keys
 from rwkv_music_training.report import main
 from rwkv_music_training.sources import SOURCES, credits_list, sources_table
 from rwkv_music_training.trainer import Trainer
@@ -47,7 +47,7 @@ def report(shelf: Path, run: Path, page: Path, *more: str) -> int:
 
 
 def test_one_command_writes_the_page_and_installs_the_model(shelf, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("rwkv_music_training.measure.LONGEST", 60)
+    monkeypatch.setattr("rwkv_music_training.judging.measure.LONGEST", 60)
     page, installed = tmp_path / "docs" / "tiny.md", tmp_path / "models" / "tiny"
     assert report(shelf, run, page, "--install", str(installed)) == 0
 
@@ -75,7 +75,7 @@ def test_one_command_writes_the_page_and_installs_the_model(shelf, run, tmp_path
 
 
 def test_an_installed_model_is_reported_on_again_word_for_word(shelf, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("rwkv_music_training.measure.LONGEST", 60)
+    monkeypatch.setattr("rwkv_music_training.judging.measure.LONGEST", 60)
     page, installed = tmp_path / "tiny.md", tmp_path / "tiny"
     assert report(shelf, run, page, "--install", str(installed)) == 0
     before = {path: path.read_bytes() for path in (page, *installed.iterdir(), page.with_name("tiny-curve.svg"))}

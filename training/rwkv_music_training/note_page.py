@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from rwkv_music_training.evaluate_notes import NoteBits
-from rwkv_music_training.note_measure import NoteFindings, Written
-from rwkv_music_training.note_statistics import Statistics
+from rwkv_music_training.judging.note_measure import NoteFindings, Written
+from rwkv_music_training.judging.statistics import Statistics
 from rwkv_music_training.readings import told
 from rwkv_music_training.sources import MIDI_SOURCES, Source, credits_list, sources_table
 from rwkv_music_training.tables import settings, story, table
@@ -22,8 +22,11 @@ COUNTED: tuple[tuple[str, Callable[[Statistics], float], str], ...] = (
     ("seconds", lambda one: one.seconds, ".0f"),
     ("notes a second", lambda one: one.notes_a_second, ".2f"),
     ("pitch-class entropy, bits", lambda one: one.pitch_class_entropy, ".2f"),
+    ("notes in the best scale", lambda one: one.scale_consistency, ".2f"),
+    ("likeness of neighbouring bars' onsets", lambda one: one.groove, ".2f"),
+    ("bars that stood before", lambda one: one.repetition, ".2f"),
     ("median length of a note, quarters", lambda one: one.length, ".2f"),
-    ("notes that sound at once", lambda one: one.voices, ".2f"),
+    ("pitches that sound at once", lambda one: one.polyphony, ".2f"),
 )
 
 
@@ -111,7 +114,7 @@ def counted(own: Written, real: Written, name: str) -> str:
     """What is counted of the model's pieces beside real ones: medians, and between which values 80 % of them lie."""
 
     def told_of(written: Written, count: Callable[[Statistics], float], form: str) -> str:
-        low, middle, high = np.percentile([count(one) for one in written.statistics], (10, 50, 90))
+        low, middle, high = np.nanpercentile([count(one) for one in written.statistics], (10, 50, 90))
         return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
     rows = [(label, *(told_of(one, count, form) for one in (own, real))) for label, count, form in COUNTED]

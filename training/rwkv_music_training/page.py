@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rwkv_music_training.evaluate import Bits
-from rwkv_music_training.judge import Soundness
-from rwkv_music_training.measure import LONGEST, Findings
-from rwkv_music_training.sharing import Sharing
+from rwkv_music_training.judging.measure import LONGEST, Findings
+from rwkv_music_training.judging.sharing import Sharing
+from rwkv_music_training.judging.soundness import Soundness
 from rwkv_music_training.sources import credits_list, sources_table
 from rwkv_music_training.tables import settings, story, table
 

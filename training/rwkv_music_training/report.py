@@ -14,13 +14,13 @@ from rwkv_music.checkpoint.load import CheckpointError
 from rwkv_music.engine import open_model
 from rwkv_music.library import ModelNotFoundError, find_model
 from rwkv_music.model.versions import Model
-from rwkv_music_training.abc2midi import JudgeError
 from rwkv_music_training.config import ConfigError, config_from_json
 from rwkv_music_training.corpus.tunes import CorpusError
 from rwkv_music_training.curve import CurveError, read_curve
 from rwkv_music_training.install import install_model
-from rwkv_music_training.measure import measure
-from rwkv_music_training.note_measure import measure_notes
+from rwkv_music_training.judging.abc2midi import JudgeError
+from rwkv_music_training.judging.measure import measure
+from rwkv_music_training.judging.note_measure import measure_notes
 from rwkv_music_training.picture import draw_curve
 from rwkv_music_training.reports import AbcReport, NotesReport, Report
 from rwkv_music_training.tables import fill

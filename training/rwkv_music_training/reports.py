@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rwkv_music_training.measure import Findings
-from rwkv_music_training.note_measure import NoteFindings
+from rwkv_music_training.judging.measure import Findings
+from rwkv_music_training.judging.note_measure import NoteFindings
 from rwkv_music_training.note_page import measured_note_config, note_page_values
 from rwkv_music_training.page import measured_config, page_values
 from rwkv_music_training.picture import ABC_DRAWING, NOTES_DRAWING, Drawing

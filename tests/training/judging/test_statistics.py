@@ -81,7 +81,11 @@ def test_drums_and_silence_count_nothing():
 
 
 def test_medians_leave_out_what_is_not_there():
-    counted = [statistics(piece(quarters(60, 60))), statistics(piece(quarters(60, 62))), statistics(Performance((), 480))]
+    counted = [
+        statistics(piece(quarters(60, 60))),
+        statistics(piece(quarters(60, 62))),
+        statistics(Performance((), 480)),
+    ]
     told = medians(counted)
     assert told["pitch_class_entropy"] == 0.5 and told["groove"] is None
     assert told["notes"] == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.bars import BarCount, check_bars, count_bars
 from rwkv_music_tokenizers.errors import NotationError
-from rwkv_music_training.abc2midi import abc2midi_errors, kind_of
+from rwkv_music_training.judging.abc2midi import abc2midi_errors, kind_of
 
 
 @dataclass(frozen=True)

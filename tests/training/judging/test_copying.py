@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rwkv_music_training.copying import SEEDS, Copied, longest_copies
+from rwkv_music_training.judging.copying import SEEDS, Copied, longest_copies
 
 
 def searched(text: str, known: list[str]) -> int:

@@ -7,8 +7,8 @@ from rwkv_music.model.initial import initial_weights, new_spec
 from rwkv_music.model.v7 import Rwkv7
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_tokenizers.bars import BarCount
-from rwkv_music_training.abc2midi import abc2midi_errors, find_abc2midi, kind_of
-from rwkv_music_training.judge import judge
+from rwkv_music_training.judging.abc2midi import abc2midi_errors, find_abc2midi, kind_of
+from rwkv_music_training.judging.soundness import judge
 from rwkv_music_training.samples import draw, sample_many, sample_tunes, tunebook
 
 RIGHT = "R:jig\nM:6/8\nL:1/8\nK:D\nA|:dfd dfd|ABc d2:|\n"

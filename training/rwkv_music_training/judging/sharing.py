@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rwkv_music_training.copying import Copied
+from rwkv_music_training.judging.copying import Copied
 
 
 @dataclass(frozen=True)

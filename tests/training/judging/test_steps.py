@@ -1,11 +1,10 @@
-"""Pitch classes, lengths, voices and speed of pieces that can be counted by hand; steps that know no key."""
+"""Steps from note to note know no key and no resolution."""
 
 import numpy as np
-import pytest
 
 from rwkv_music_tokenizers.performance import Performance, Track, rows
-from rwkv_music_training.copying import FIRST_SYMBOL, longest_shared
-from rwkv_music_training.note_statistics import INTERVALS, LONGEST_TIME, statistics, steps
+from rwkv_music_training.judging.copying import FIRST_SYMBOL, longest_shared
+from rwkv_music_training.judging.steps import INTERVALS, LONGEST_TIME, steps
 
 
 def piece(*notes: tuple[int, int, int], drums: bool = False) -> Performance:
@@ -13,22 +12,8 @@ def piece(*notes: tuple[int, int, int], drums: bool = False) -> Performance:
     return Performance((Track(rows([(*note, 64) for note in notes], 4), drums=drums),), 480)
 
 
-def test_a_chord_then_silence_then_a_note():
-    counted = statistics(piece((0, 480, 60), (0, 480, 64), (0, 480, 67), (960, 1920, 60)))
-    assert counted.notes == 4 and counted.seconds == 2.0 and counted.notes_a_second == 2.0
-    assert counted.pitch_class_entropy == pytest.approx(1.5)
-    assert counted.length == 1.0
-    # Five quarters of notes over three quarters of sound.
-    assert counted.voices == pytest.approx(5 * 480 / (3 * 480))
-
-
-def test_octaves_are_one_pitch_class():
-    assert statistics(piece((0, 10, 60), (20, 30, 72), (40, 50, 48))).pitch_class_entropy == 0
-
-
-def test_drums_and_silence_count_nothing():
+def test_drums_and_silence_have_no_steps():
     for performance in (piece((0, 480, 36), drums=True), Performance((), 480)):
-        assert statistics(performance).notes == 0 and statistics(performance).notes_a_second == 0
         assert len(steps(performance)) == 0
 
 

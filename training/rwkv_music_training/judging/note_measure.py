@@ -13,13 +13,14 @@ from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.note_vocabulary import BOS, EOS, GRID, KIND, KINDS
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.copying import Copied, longest_shared
 from rwkv_music_training.evaluate_notes import NoteBits, evaluate_windows, every_window
+from rwkv_music_training.judging.copying import Copied, longest_shared
+from rwkv_music_training.judging.sharing import Sharing
+from rwkv_music_training.judging.statistics import Statistics, statistics
+from rwkv_music_training.judging.steps import steps
 from rwkv_music_training.note_batches import Windows, source_quotas
 from rwkv_music_training.note_corpus import NoteCorpus, note_corpus
-from rwkv_music_training.note_statistics import Statistics, statistics, steps
 from rwkv_music_training.samples import sample_groups
-from rwkv_music_training.sharing import Sharing
 
 CLOCK_PLACE, KIND_PLACE = 1, 2
 # A bar, its meter and key, a time, its tempo, a part, its velocity and a pitch that still waits for its length.

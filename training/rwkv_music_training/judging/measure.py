@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
-from rwkv_music_training.abc2midi import find_abc2midi
-from rwkv_music_training.copying import longest_copies
 from rwkv_music_training.corpus.tunes import Tune, read_tunes
 from rwkv_music_training.evaluate import Bits, evaluate
-from rwkv_music_training.judge import Soundness, judge
+from rwkv_music_training.judging.abc2midi import find_abc2midi
+from rwkv_music_training.judging.copying import longest_copies
+from rwkv_music_training.judging.sharing import Sharing
+from rwkv_music_training.judging.soundness import Soundness, judge
 from rwkv_music_training.samples import sample_many
-from rwkv_music_training.sharing import Sharing
 
 # Longer tunes are cut, and counted as unfinished.
 LONGEST = 2500
