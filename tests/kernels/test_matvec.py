@@ -5,7 +5,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, PAIR, PANEL, TILE_ROWS, multiply
+from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PAIR, PANEL, TILE_ROWS
 from rwkv_music_kernels.cpu.pack import Packed, pack, unpack
 from rwkv_music_kernels.cpu.whole import make_whole, whole_floats
 
@@ -14,8 +14,8 @@ OUTPUTS, ROWS = 2 * PANEL, max(TILE_ROWS)
 
 
 @njit
-def tile_of(tile, kind, x, pitch, weights, panel_bytes, scales, blocks, inputs, room):
-    multiply(tile, kind, x, pitch, weights, panel_bytes, scales, blocks, inputs, inputs // blocks, room)
+def made_whole(out, x, inputs, blocks):
+    make_whole(out, x, inputs, blocks)
 
 
 def inputs_of(packed: Packed, x: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def inputs_of(packed: Packed, x: Tensor) -> Tensor:
         return x
     rows = torch.full((len(x), whole_floats(packed.inputs, packed.blocks)), torch.nan)
     for row, own in zip(rows, x, strict=True):
-        make_whole(row.data_ptr(), own.data_ptr(), packed.inputs, packed.blocks)
+        made_whole(row.data_ptr(), own.data_ptr(), packed.inputs, packed.blocks)
     return rows
 
 
@@ -34,8 +34,11 @@ def product(packed: Packed, x: Tensor, tile: int) -> Tensor:
     panels = []
     for panel in (0,) if tile == PAIR else (0, 1):
         weights, scales = packed.panels[panel].data_ptr(), packed.scales[panel:].data_ptr()
-        fixed = packed.panels[0].nbytes, scales, packed.blocks, packed.inputs, room.data_ptr()
-        tile_of(tile, packed.kind, rows.data_ptr(), rows.shape[1], weights, *fixed)
+        sizes = packed.blocks, packed.inputs, packed.inputs // packed.blocks
+        multiply = MULTIPLY[packed.kind].compiled.ctypes
+        multiply(
+            tile, rows.data_ptr(), rows.shape[1], weights, packed.panels[0].nbytes, scales, *sizes, room.data_ptr()
+        )
         panels.append(room[: TILE_ROWS[tile] * OUTPUTS // (1 if tile == PAIR else 2)].clone())
     return torch.cat([part.view(TILE_ROWS[tile], -1) for part in panels], dim=1)
 

@@ -6,14 +6,13 @@ Sums over keys are gathered NARROW lanes a row and folded at the end; see `vecto
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from rwkv_music_kernels.contract import GROUP_NORM_EPS
 from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu.kernel import Kernel, inner, numbers
+from rwkv_music_kernels.cpu.scratch import FLOAT, buffer
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
     NARROW,
@@ -36,8 +35,6 @@ from rwkv_music_kernels.cpu.vectors import (
     zeros,
 )
 
-_FLOAT = 4
-
 # Rows of the room, N floats each; gathered sums take NARROW of them.
 _REMOVED, _PUT_BACK, _KEY, _VALUE, _FADED, _MOVED, _SEEN = range(7)
 _PARTS, _MOVED_PARTS, _ROWS = 7, 7 + NARROW, 7 + 2 * NARROW
@@ -57,43 +54,46 @@ def room_floats(size: int) -> int:
     return _ROWS * size
 
 
-def _compiled(function: Callable) -> Callable[..., Any]:
-    return njit(nogil=True, cache=True)(function)
-
-
-@_compiled
-def heads7(step, call, task, room):
+@Kernel
+def heads7(step, call, task, stop, room):
     """RWKV-7: y = (GroupNorm(S r) + (r k r_k) v) gate behind S <- S diag(decay) - (S kk) (kk a)^T + v k^T.
 
     Buffers: r, w (the decay itself), k, v, a, gate; v_first and its rate, unless this is the first layer.
     Vectors: ln_x.weight, ln_x.bias, k_k, k_a, r_k.
     """
+    step, call = numbers(step), numbers(call)
+    for one in range(task, stop):
+        _head7(step, call, one, room)
+
+
+@inner
+def _head7(step, call, task, room):
     size = step[at.SIZE]
     piece, head = task // step[at.HEADS], task % step[at.HEADS]
     s, new = _memory(step, call, at.OLD_MEMORY_AT, task), _memory(step, call, at.NEW_MEMORY_AT, task)
-    vectors, width = step[at.VECTORS_AT] + head * size * _FLOAT, step[at.HEADS] * size
+    vectors, width = step[at.VECTORS_AT] + head * size * FLOAT, step[at.HEADS] * size
     for t in range(call[at.LENGTH]):
         row = _row(step, call, piece, t, head)
         returned, known, bonus = _prepare7(step, row, vectors, width, size, room)
         _look7(s, room, size)
-        _change7(s, new, row + step[at.W] * _FLOAT, room, size)
+        _change7(s, new, row + step[at.W] * FLOAT, room, size)
         s = new
         seen, moved, value = _place(room, _SEEN, size), _place(room, _MOVED, size), _place(room, _VALUE, size)
         for i in range(0, size, LANES):
             y = muladd(load(moved, i), fill(returned), load(seen, i))
             store(seen, i, muladd(load(value, i), fill(known), y))
         _group_norm(seen, vectors, width, size)
-        out, gate = row + step[at.Y] * _FLOAT, row + step[at.GATE] * _FLOAT
+        out, gate = row + step[at.Y] * FLOAT, row + step[at.GATE] * FLOAT
         for i in range(0, size, LANES):
             y = muladd(load(value, i), fill(bonus), load(seen, i))
             store(out, i, mul(y, load(gate, i)))
 
 
-@_compiled
+@inner
 def _prepare7(step, row, vectors, width, size, room):
     """Fill the room with -kk, kk a, k, v and decay r; returns the sums of r kk a, of r k and of r k r_k."""
-    r, decay = row + step[at.R] * _FLOAT, row + step[at.W] * _FLOAT
-    k, v, a = row + step[at.K] * _FLOAT, row + step[at.V] * _FLOAT, row + step[at.A] * _FLOAT
+    r, decay = row + step[at.R] * FLOAT, row + step[at.W] * FLOAT
+    k, v, a = row + step[at.K] * FLOAT, row + step[at.V] * FLOAT, row + step[at.A] * FLOAT
     removed, value = _place(room, _REMOVED, size), _place(room, _VALUE, size)
     square = zeros()
     for i in range(0, size, LANES):
@@ -102,7 +102,7 @@ def _prepare7(step, row, vectors, width, size, room):
         store(removed, i, kk)
         x = load(v, i)
         if step[at.V_RATE] != at.NOWHERE:
-            first, rate = row + step[at.V_FIRST] * _FLOAT, row + step[at.V_RATE] * _FLOAT
+            first, rate = row + step[at.V_FIRST] * FLOAT, row + step[at.V_RATE] * FLOAT
             x = muladd(sub(load(first, i), x), load(rate, i), x)
         store(value, i, x)
     scale = fill(np.float32(-1 / max(math.sqrt(total(square)), 1e-12)))
@@ -123,7 +123,7 @@ def _prepare7(step, row, vectors, width, size, room):
     return total(returned), total(known), total(bonus)
 
 
-@_compiled
+@inner
 def _look7(s, room, size):
     """moved = S (-kk), and what r sees of the old memory, seen = S (decay r)."""
     away, faded = _place(room, _REMOVED, size), _place(room, _FADED, size)
@@ -144,7 +144,7 @@ def _look7(s, room, size):
         fold(moved, i, moved_parts, i * NARROW)
 
 
-@_compiled
+@inner
 def _change7(s, new, decay, room, size):
     key, back = _place(room, _KEY, size), _place(room, _PUT_BACK, size)
     value, moved = _place(room, _VALUE, size), _place(room, _MOVED, size)
@@ -155,24 +155,31 @@ def _change7(s, new, decay, room, size):
             store(new, i * size + j, muladd(load(s, i * size + j), decay_j, x))
 
 
-@_compiled
-def heads6(step, call, task, room):
+@Kernel
+def heads6(step, call, task, stop, room):
     """RWKV-5 and 6: y = GroupNorm((S + v (u k)^T) r) gate, then S <- S diag(decay) + v k^T.
 
     Buffers: r, w (the decay itself; DECAY_AT has it where it is the same for all tokens), k, v; gate, if there is one.
     Vectors: ln_x.weight, ln_x.bias, u.
     """
+    step, call = numbers(step), numbers(call)
+    for one in range(task, stop):
+        _head6(step, call, one, room)
+
+
+@inner
+def _head6(step, call, task, room):
     size = step[at.SIZE]
     piece, head = task // step[at.HEADS], task % step[at.HEADS]
     s, new = _memory(step, call, at.OLD_MEMORY_AT, task), _memory(step, call, at.NEW_MEMORY_AT, task)
-    vectors, width = step[at.VECTORS_AT] + head * size * _FLOAT, step[at.HEADS] * size
+    vectors, width = step[at.VECTORS_AT] + head * size * FLOAT, step[at.HEADS] * size
     seen = _place(room, _SEEN, size)
     for t in range(call[at.LENGTH]):
         row = _row(step, call, piece, t, head)
-        r, k, v = row + step[at.R] * _FLOAT, row + step[at.K] * _FLOAT, row + step[at.V] * _FLOAT
-        decay = row + step[at.W] * _FLOAT
+        r, k, v = row + step[at.R] * FLOAT, row + step[at.K] * FLOAT, row + step[at.V] * FLOAT
+        decay = row + step[at.W] * FLOAT
         if step[at.DECAY_AT]:
-            decay = step[at.DECAY_AT] + head * size * _FLOAT
+            decay = step[at.DECAY_AT] + head * size * FLOAT
         _walk6(s, new, r, k, v, decay, room, size)
         s = new
         newest = zeros()
@@ -182,15 +189,15 @@ def heads6(step, call, task, room):
         for i in range(0, size, LANES):
             store(seen, i, muladd(load(v, i), bonus, load(seen, i)))
         _group_norm(seen, vectors, width, size)
-        out = row + step[at.Y] * _FLOAT
+        out = row + step[at.Y] * FLOAT
         for i in range(0, size, LANES):
             y = load(seen, i)
             if step[at.GATE] != at.NOWHERE:
-                y = mul(y, load(row + step[at.GATE] * _FLOAT, i))
+                y = mul(y, load(row + step[at.GATE] * FLOAT, i))
             store(out, i, y)
 
 
-@_compiled
+@inner
 def _walk6(s, new, r, k, v, decay, room, size):
     """seen = S r, and the new memory."""
     parts, seen = _place(room, _PARTS, size), _place(room, _SEEN, size)
@@ -207,17 +214,24 @@ def _walk6(s, new, r, k, v, decay, room, size):
         fold(seen, i, parts, i * NARROW)
 
 
-@_compiled
-def heads4(step, call, task):
+@Kernel
+def heads4(step, call, task, stop, room):
     """RWKV-4: y = r times the mean of the values so far, weighed by e^k and fading; for CHANNELS4 channels.
 
     Buffers: r, k, v. Vectors: the log decay, u. A memory is (3, C), see `Kernels.wkv4`.
     """
+    step, call = numbers(step), numbers(call)
+    for one in range(task, stop):
+        _channels4(step, call, one)
+
+
+@inner
+def _channels4(step, call, task):
     piece, block, width = task // step[at.HEADS], task % step[at.HEADS], step[at.HEADS] * CHANNELS4
     start = (step[at.LAYER] * call[at.PIECES] + piece) * 3 * width + block * CHANNELS4
     old, new = call[at.OLD_MEMORY_AT], call[at.NEW_MEMORY_AT]
     above, below, top = load(old, start), load(old, start + width), load(old, start + 2 * width)
-    vectors = step[at.VECTORS_AT] + block * CHANNELS4 * _FLOAT
+    vectors = step[at.VECTORS_AT] + block * CHANNELS4 * FLOAT
     decay, bonus = load(vectors, _DECAY4 * width), load(vectors, _BONUS4 * width)
     for t in range(call[at.LENGTH]):
         row = _row(step, call, piece, t, block)
@@ -234,7 +248,7 @@ def heads4(step, call, task):
     store(new, start + 2 * width, top)
 
 
-@_compiled
+@inner
 def _group_norm(x, vectors, width, size):
     """Norm `size` floats, and weigh and move them by the first two of `vectors`."""
     whole = zeros()
@@ -251,20 +265,19 @@ def _group_norm(x, vectors, width, size):
         store(x, i, muladd(mul(sub(load(x, i), mean), scale), weight, bias))
 
 
-@_compiled
+@inner
 def _memory(step, call, which, task):
     """Where the memory of a task lies in the old or the new state, (L, B, H, N, N)."""
     tasks = call[at.PIECES] * step[at.HEADS]
-    return call[which] + (step[at.LAYER] * tasks + task) * step[at.SIZE] * step[at.SIZE] * _FLOAT
+    return call[which] + (step[at.LAYER] * tasks + task) * step[at.SIZE] * step[at.SIZE] * FLOAT
 
 
-@_compiled
+@inner
 def _row(step, call, piece, t, head):
     """The scratch row of a token, at the first channel of the head."""
-    row = piece * call[at.LENGTH] + t
-    return call[at.SCRATCH_AT] + (row * call[at.PITCH] + head * step[at.SIZE]) * _FLOAT
+    return buffer(call, piece * call[at.LENGTH] + t, head * step[at.SIZE])
 
 
-@_compiled
+@inner
 def _place(room, n, size):
-    return room + n * size * _FLOAT
+    return room + n * size * FLOAT

@@ -1,27 +1,32 @@
-"""How a program and a call to it lie in memory: what `program` writes and `machine` reads, all int64.
+"""How a program and a call to it lie in memory: what `program` writes, `machine` and kernels read, all int64.
 
 A program is a table with a row, a step, for each operation. Numbers named *_AT below are addresses; buffers are given
 as the first of their columns in the scratch memory, which has a row for every token of the call.
 """
 
-# Of every step: the operation, and whether all threads wait behind it until it and those before it are done.
-CODE, ENDS, COUNT = range(3)
-EMBED, NORM, MIX, PRODUCT, HEADS7, HEADS6, HEADS4 = range(7)
+# Of every step: the kernel that does it, whether all threads wait behind it until it and those before it are done, and
+# its tasks: each takes SPAN rows, or PIECE, and SHARE of them take the same.
+KERNEL_AT, ENDS, COUNT, SPAN, SHARE = range(5)
+PIECE = 0
 # What COUNT says a row is: every token of the call, or every one whose logits are asked for.
 TOKENS, RESULTS = range(2)
 STEP_SIZE = 20
 
 # EMBED and NORM.
-INPUT, OUT, WIDTH, WEIGHT_AT, BIAS_AT, SHIFT, LAYER, TABLE_AT, HALF = range(3, 12)
+INPUT, OUT, WIDTH, WEIGHT_AT, BIAS_AT, SHIFT, LAYER, TABLE_AT, HALF = range(5, 14)
+# Rows that one task of these and of MIX takes.
+FEW_ROWS = 4
 # What SHIFT says the last row of a piece is kept as, or the row before the first is read from.
 NO_SHIFT, TIME_SHIFT, CHANNEL_SHIFT = range(3)
 
 # MIX: INPUT, OUT, WIDTH, SHIFT, LAYER as above; mixes from an address, or else from buffers one behind the other.
-MIXES_AT, MIXES, MANY = range(10, 13)
+MIXES_AT, MIXES, MANY = range(12, 15)
 
 # PRODUCT: INPUT as above.
 # WHOLE is the floats of room that a row of inputs of INT8 takes, see `whole`.
-TO, INPUTS, PANELS, WEIGHTS_AT, KIND, SCALES_AT, BLOCKS, OFFSET_AT, ACTIVATION, TIMES, ADDS, WHOLE = range(4, 16)
+TO, INPUTS, PANELS, WEIGHTS_AT, KIND, SCALES_AT, BLOCKS, OFFSET_AT, ACTIVATION, TIMES, ADDS, WHOLE = range(6, 18)
+# What multiplies a tile, see `matvec`.
+MULTIPLY_AT = 18
 # Rows that one task of a product takes.
 PRODUCT_ROWS = 64
 PLAIN, TANH, SIGMOID, SILU, SQUARED_RELU, DECAY7, DECAY6 = range(7)
@@ -29,7 +34,7 @@ PLAIN, TANH, SIGMOID, SILU, SQUARED_RELU, DECAY7, DECAY6 = range(7)
 LOGITS, NOWHERE = -2, -1
 
 # HEADS*: the buffers of the inputs; VECTORS_AT are vectors of all channels one behind the other, see `heads`.
-R, W, K, V, A, GATE, V_FIRST, V_RATE, HEADS, SIZE, Y, VECTORS_AT, DECAY_AT = (*range(3, 9), *range(10, 17))
+R, W, K, V, A, GATE, V_FIRST, V_RATE, HEADS, SIZE, Y, VECTORS_AT, DECAY_AT = (*range(5, 11), *range(12, 19))
 
 # A call: B pieces of T tokens; addresses and pitches, in floats, of its memory.
 (

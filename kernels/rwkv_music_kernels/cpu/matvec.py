@@ -11,7 +11,7 @@ worked on beside it.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -19,10 +19,8 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from rwkv_music_kernels.cpu.kernel import Kernel
 from rwkv_music_kernels.cpu.vectors import LANES
-
-# What it makes is called with fewer arguments than are defined.
-_intrinsic = cast("Callable[[Callable], Callable[..., Any]]", intrinsic)
 
 PANEL = LANES
 
@@ -70,32 +68,56 @@ PAIR = 0
 TILE_ROOM = max(2, *TILE_ROWS) * PANEL
 
 
-@_intrinsic
-def multiply(typingctx, tile, kind, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+def _tiles(kind: int) -> Callable[..., Any]:
+    """A function for use inside Numba that does a tile of weights of one kind: see `multiply_float32`."""
+
+    def define(typingctx, tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+        def generate(context, builder, signature, values):
+            tile, *rest = values
+            done = builder.append_basic_block("multiplied")
+            choice = builder.switch(tile, done)
+            for number in range(len(TILE_ROWS)):
+                case = builder.append_basic_block(f"tile{number}")
+                choice.add_case(_LONG(number), case)
+                builder.position_at_end(case)
+                _tile(builder, kind, number, *rest)
+                builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 10), generate
+
+    return intrinsic(define)
+
+
+_float32, _bfloat16, _int8 = map(_tiles, (FLOAT32, BFLOAT16, INT8))
+
+
+@Kernel
+def multiply_float32(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
     """room[row, panel] = the sums of x[row, k] weight[panel, k] for the rows and panels of a tile.
 
-    tile: index into TILE_ROWS. kind: FLOAT32, BFLOAT16 or INT8. x: address of the first row; rows are `pitch` floats
-    apart, and for INT8 as `whole` leaves them. weights: address of the first panel; panels are `panel_bytes` apart.
-    scales: of the first panel, (blocks, PANEL); only for INT8. inputs: of a row; `block` of them share a scale (all of
-    them, if not INT8).
+    tile: index into TILE_ROWS. x: address of the first row; rows are `pitch` floats apart, and for INT8 as `whole`
+    leaves them. weights: address of the first panel; panels are `panel_bytes` apart. scales: of the first panel,
+    (blocks, PANEL); only for INT8. inputs: of a row; `block` of them share a scale (all of them, if not INT8).
     """
-    signature = types.void(*[types.int64] * 11)
+    _float32(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
 
-    def generate(context, builder, signature, values):
-        tile, kind, *rest = values
-        done = builder.append_basic_block("multiplied")
-        tiles = len(TILE_ROWS)
-        choice = builder.switch(builder.add(builder.mul(kind, _LONG(tiles)), tile), done)
-        for number in range(tiles * len(_STORED)):
-            case = builder.append_basic_block(f"tile{number}")
-            choice.add_case(_LONG(number), case)
-            builder.position_at_end(case)
-            _tile(builder, number // tiles, number % tiles, *rest)
-            builder.branch(done)
-        builder.position_at_end(done)
-        return context.get_dummy_value()
 
-    return signature, generate
+@Kernel
+def multiply_bfloat16(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+    """See `multiply_float32`."""
+    _bfloat16(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
+
+
+@Kernel
+def multiply_int8(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+    """See `multiply_float32`."""
+    _int8(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
+
+
+# By the kind of weights.
+MULTIPLY = (multiply_float32, multiply_bfloat16, multiply_int8)
 
 
 def _tile(builder, kind, tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):

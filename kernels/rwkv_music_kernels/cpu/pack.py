@@ -10,6 +10,8 @@ from rwkv_music_kernels.cpu.matvec import BFLOAT16, BLOCK_MOST, FLOAT32, INPUTS,
 
 _DTYPES = {FLOAT32: torch.float32, BFLOAT16: torch.bfloat16}
 _MOST = 127
+# Panels that are packed at a time: what the memory that this takes beside the packed matrix grows with.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +45,26 @@ def pack(matrix: Tensor, kind: int, block: int = INPUTS) -> Packed:
     """
     assert block % INPUTS == 0 and block <= BLOCK_MOST
     outputs, inputs = matrix.shape
-    filled = F.pad(matrix.detach(), (0, -inputs % INPUTS, 0, -outputs % PANEL))
-    if kind != INT8:
-        return Packed(kind, outputs, _panels(filled.to(_DTYPES[kind])), torch.empty(0), 1)
-    width = filled.shape[1]
-    blocks = width // (INPUTS if width % block else block)
-    cut = filled.float().view(len(filled), blocks, -1)
-    scales = cut.abs().amax(-1) / _MOST
-    # A row of zeros has any scale.
-    whole = (cut / scales.masked_fill(scales == 0, 1)[..., None]).round_().to(torch.int8)
-    pairs = _panels(whole.view(filled.shape)).view(-1, width // 2, 2, PANEL).transpose(2, 3).contiguous()
-    return Packed(kind, outputs, pairs, _panels(scales), blocks)
+    width, count = inputs + -inputs % INPUTS, -(-outputs // PANEL)
+    if kind == INT8:
+        blocks = width // (INPUTS if width % block else block)
+        panels, scales = torch.empty(count, width // 2, PANEL, 2, dtype=torch.int8), torch.empty(count, blocks, PANEL)
+    else:
+        blocks, panels, scales = 1, torch.empty(count, width, PANEL, dtype=_DTYPES[kind]), torch.empty(0)
+    for first in range(0, count, _AT_ONCE):
+        rows = matrix.detach()[first * PANEL : (first + _AT_ONCE) * PANEL]
+        rows = F.pad(rows, (0, width - inputs, 0, -len(rows) % PANEL))
+        part = slice(first, first + len(rows) // PANEL)
+        if kind != INT8:
+            panels[part] = _panels(rows)
+            continue
+        cut = rows.float().view(len(rows), blocks, -1)
+        worth = cut.abs().amax(-1) / _MOST
+        # A row of zeros has any scale.
+        whole = (cut / worth.masked_fill(worth == 0, 1)[..., None]).round_().to(torch.int8)
+        panels[part] = _panels(whole.view(len(rows), width)).unflatten(1, (-1, 2)).transpose(2, 3)
+        scales[part] = _panels(worth)
+    return Packed(kind, outputs, panels, scales, blocks)
 
 
 def unpack(packed: Packed) -> Tensor:
@@ -69,7 +80,7 @@ def unpack(packed: Packed) -> Tensor:
 
 
 def _panels(rows: Tensor) -> Tensor:
-    return rows.view(-1, PANEL, rows.shape[1]).transpose(1, 2).contiguous()
+    return rows.view(-1, PANEL, rows.shape[1]).transpose(1, 2)
 
 
 def _rows(panels: Tensor) -> Tensor:

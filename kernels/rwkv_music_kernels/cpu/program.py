@@ -9,9 +9,12 @@ from torch import Tensor
 
 from rwkv_music_kernels.contract import KernelError
 from rwkv_music_kernels.cpu import layout as at
-from rwkv_music_kernels.cpu.heads import CHANNELS4, room_floats
-from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, PANEL, TILE_ROOM
+from rwkv_music_kernels.cpu import rowwise
+from rwkv_music_kernels.cpu.heads import CHANNELS4, heads4, heads6, heads7, room_floats
+from rwkv_music_kernels.cpu.kernel import Kernel
+from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL, TILE_ROOM
 from rwkv_music_kernels.cpu.pack import Packed, pack
+from rwkv_music_kernels.cpu.product import product
 from rwkv_music_kernels.cpu.vectors import LANES
 from rwkv_music_kernels.cpu.whole import whole_floats
 
@@ -84,7 +87,7 @@ class Program:
         width = table.shape[1]
         self._multiple("the width", width)
         fields = {at.OUT: out, at.WIDTH: width, at.TABLE_AT: self._keep(table), at.HALF: int(half)}
-        self._add(at.EMBED, fields | self._norm(norm))
+        self._add(rowwise.embed, fields | self._norm(norm))
 
     def norm(
         self,
@@ -104,17 +107,17 @@ class Program:
             at.LAYER: layer,
             at.COUNT: count,
         }
-        self._add(at.NORM, fields | self._norm(norm))
+        self._add(rowwise.norm, fields | self._norm(norm))
 
     def mix(self, x: int, out: int, mixes: Sequence[Tensor], width: int, shift: int, layer: int) -> None:
         """out, out + width, ... = x + (x_before - x) m for each m of `mixes`, vectors."""
         fields = {at.INPUT: x, at.OUT: out, at.WIDTH: width, at.SHIFT: shift, at.LAYER: layer}
-        self._add(at.MIX, fields | {at.MIXES_AT: self.vectors(*mixes), at.MANY: len(mixes)})
+        self._add(rowwise.mix, fields | {at.MIXES_AT: self.vectors(*mixes), at.MANY: len(mixes)})
 
     def mix_by(self, x: int, out: int, mixes: int, many: int, width: int, shift: int, layer: int) -> None:
         """The same with mixes of every token, from `many` buffers one behind the other."""
         fields = {at.INPUT: x, at.OUT: out, at.WIDTH: width, at.SHIFT: shift, at.LAYER: layer}
-        self._add(at.MIX, fields | {at.MIXES: mixes, at.MANY: many})
+        self._add(rowwise.mix, fields | {at.MIXES: mixes, at.MANY: many})
 
     def product(
         self,
@@ -148,15 +151,18 @@ class Program:
             at.TIMES: times,
             at.ADDS: int(adds),
             at.COUNT: count,
+            at.SPAN: at.PRODUCT_ROWS,
+            at.SHARE: -(-packed.panels.shape[0] // 2),
+            at.MULTIPLY_AT: MULTIPLY[packed.kind].address,
         }
         self.room = max(self.room, TILE_ROOM + at.PRODUCT_ROWS * fields[at.WHOLE])
         if offset is not None:
             self._multiple("a vector that is added", offset.numel())
-        self._add(at.PRODUCT, fields)
+        self._add(product, fields)
 
     def heads7(self, buffers: Mapping[int, int], vectors: Sequence[Tensor], heads: int, size: int, layer: int) -> None:
-        """RWKV-7's heads, see `machine`; buffers: by the names of `layout`, R to Y."""
-        self._heads(at.HEADS7, {at.V_FIRST: at.NOWHERE, at.V_RATE: at.NOWHERE, **buffers}, vectors, heads, size, layer)
+        """RWKV-7's heads, see `heads`; buffers: by the names of `layout`, R to Y."""
+        self._heads(heads7, {at.V_FIRST: at.NOWHERE, at.V_RATE: at.NOWHERE, **buffers}, vectors, heads, size, layer)
 
     def heads6(
         self,
@@ -170,20 +176,20 @@ class Program:
         """RWKV-5's and 6's heads; decay: where it is the same for all tokens, (C)."""
         fixed = 0 if decay is None else self.vectors(decay)
         given = {at.GATE: at.NOWHERE, at.W: 0, at.DECAY_AT: fixed, **buffers}
-        self._heads(at.HEADS6, given, vectors, heads, size, layer)
+        self._heads(heads6, given, vectors, heads, size, layer)
 
     def heads4(self, buffers: Mapping[int, int], vectors: Sequence[Tensor], width: int, layer: int) -> None:
         """RWKV-4's channels."""
         self._multiple("the width", width)
-        self._heads(at.HEADS4, buffers, vectors, width // CHANNELS4, CHANNELS4, layer)
+        self._heads(heads4, buffers, vectors, width // CHANNELS4, CHANNELS4, layer)
 
     def _heads(
-        self, code: int, buffers: Mapping[int, int], vectors: Sequence[Tensor], heads: int, size: int, layer: int
+        self, kernel: Kernel, buffers: Mapping[int, int], vectors: Sequence[Tensor], heads: int, size: int, layer: int
     ) -> None:
         self._multiple("the size of a head", size)
         self.room = max(self.room, room_floats(size))
-        fields = {**buffers, at.HEADS: heads, at.SIZE: size, at.LAYER: layer, at.VECTORS_AT: self.vectors(*vectors)}
-        self._add(code, fields)
+        fields = {at.SPAN: at.PIECE, at.SHARE: heads, at.HEADS: heads, at.SIZE: size, at.LAYER: layer}
+        self._add(kernel, fields | {**buffers, at.VECTORS_AT: self.vectors(*vectors)})
 
     def _norm(self, norm: tuple[Tensor, Tensor]) -> dict[int, int]:
         return {at.WEIGHT_AT: self.vectors(norm[0]), at.BIAS_AT: self.vectors(norm[1])}
@@ -192,9 +198,10 @@ class Program:
         self._kept.append(tensor.contiguous())
         return self._kept[-1].data_ptr()
 
-    def _add(self, code: int, fields: Mapping[int, int]) -> None:
+    def _add(self, kernel: Kernel, fields: Mapping[int, int]) -> None:
         step = [0] * at.STEP_SIZE
-        step[at.CODE], step[at.ENDS] = code, int(self._apart)
+        step[at.KERNEL_AT], step[at.ENDS] = kernel.address, int(self._apart)
+        step[at.SPAN], step[at.SHARE] = at.FEW_ROWS, 1
         for place, value in fields.items():
             step[place] = value
         self._steps.append(step)

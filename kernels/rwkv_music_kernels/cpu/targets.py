@@ -18,6 +18,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from rwkv_music_kernels.cpu.kernel import Kernel
+
 # Triple and processor: the oldest x86, AVX2, AVX-512, any 64-bit ARM, Apple's, and a server's with SVE.
 PROCESSORS = MappingProxyType(
     {
@@ -29,7 +31,8 @@ PROCESSORS = MappingProxyType(
         "SVE": ("aarch64-unknown-linux-gnu", "neoverse-v1"),
     }
 )
-MODULES = ("wkv4", "wkv6", "wkv7", "draw", "machine")
+MACHINE = ("machine", "rowwise", "product", "matvec", "heads")
+MODULES = ("wkv4", "wkv6", "wkv7", "draw", *MACHINE)
 # Numba's own, the C library's, and its mathematics.
 _KNOWN = re.compile(r"_?(NRT_|numba_|memcpy|memset|memmove|sched_yield$|exp$|log$|sqrt$|Py|_Py|printf|puts)\w*")
 _COUNTING = re.compile(r"^define linkonce_odr ([^\n]*@NRT_\w+\([^\n]*\))[^\n]*\{$.*?^\}$", re.MULTILINE | re.DOTALL)
@@ -52,20 +55,32 @@ class Compiled:
 def compile_all(modules: Iterable[str] = MODULES) -> Iterator[Compiled]:
     """Every kernel of the modules for every one of PROCESSORS. Numba must not find them in its cache."""
     for module in modules:
-        for kernel in kernels(module):
-            code = llvm_of(kernel, arguments(module, kernel))
+        for name, code in llvm_of(module):
             for processor in PROCESSORS:
                 machine_code = assemble(code, processor)
-                yield Compiled(
-                    f"{module}.{kernel.__name__}", processor, machine_code.count("\n"), tuple(strange(machine_code))
-                )
+                strangers = tuple(strange(machine_code))
+                yield Compiled(f"{module}.{name}", processor, machine_code.count("\n"), strangers)
 
 
-def kernels(module: str) -> list[Callable[..., Any]]:
-    """What is called from Python: compiled functions whose names do not begin with a line."""
-    found = vars(import_module(f"rwkv_music_kernels.cpu.{module}"))
-    name = f"rwkv_music_kernels.cpu.{module}"
-    return [x for key, x in found.items() if hasattr(x, "py_func") and key[0] != "_" and x.__module__ == name]
+def llvm_of(module: str) -> Iterator[tuple[str, str]]:
+    """The name of every kernel of the module, and what Numba has LLVM make machine code of for it.
+
+    Kernels are those that programs hold, and functions called from Python, whose names do not begin with a line.
+    """
+    whole = f"rwkv_music_kernels.cpu.{module}"
+    for name, found in vars(import_module(whole)).items():
+        if isinstance(found, Kernel):
+            code = found.compiled.inspect_llvm()
+        elif hasattr(found, "py_func") and name[0] != "_" and found.__module__ == whole:
+            signature = arguments(module, found)
+            found.compile(signature)
+            code = found.inspect_llvm(signature)
+        else:
+            continue
+        if not code:
+            raise RuntimeError(f"{name} came from Numba's cache: give NUMBA_CACHE_DIR an empty folder")
+        # Numba's counting of references was made for this processor before, and is there on the others in its own form.
+        yield name, _COUNTING.sub(r"declare \1", code)
 
 
 def arguments(module: str, kernel: Callable[..., Any]) -> tuple[Any, ...]:
@@ -86,16 +101,6 @@ def arguments(module: str, kernel: Callable[..., Any]) -> tuple[Any, ...]:
             "places": types.int32[::1],
         }
     return tuple(known.get(name, types.int64) for name in names)
-
-
-def llvm_of(kernel: Callable[..., Any], signature: tuple[Any, ...]) -> str:
-    """What Numba has LLVM make machine code of for `kernel`, functions that it calls included."""
-    kernel.compile(signature)  # pyright: ignore[reportFunctionMemberAccess]
-    code = kernel.inspect_llvm(signature)  # pyright: ignore[reportFunctionMemberAccess]
-    if not code:
-        raise RuntimeError(f"{kernel.__name__} came from Numba's cache: give NUMBA_CACHE_DIR an empty folder")
-    # Numba's counting of references was made for this processor before, and is there on the others in its own form.
-    return _COUNTING.sub(r"declare \1", code)
 
 
 def assemble(code: str, processor: str) -> str:
@@ -132,7 +137,7 @@ def main() -> int:
     for found in compile_all(sys.argv[1:] or MODULES):
         bad += bool(found.strange)
         marks = f"!! calls {', '.join(found.strange)}" if found.strange else "ok"
-        print(f"{found.kernel:16} {found.processor:8} {found.lines:7} lines  {marks}")
+        print(f"{found.kernel:24} {found.processor:8} {found.lines:7} lines  {marks}")
     return min(bad, 1)
 
 

@@ -4,12 +4,9 @@ A row is its inputs, int16, and behind them what one is worth in each block, flo
 greatest input of the block: far less than that of the weights.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from rwkv_music_kernels.cpu.kernel import inner
 from rwkv_music_kernels.cpu.vectors import LANES, fill, greatest, load, magnitude, mul, store_float, store_whole, zeros
 
 _MOST = 32767
@@ -20,11 +17,7 @@ def whole_floats(inputs: int, blocks: int) -> int:
     return inputs // 2 + blocks
 
 
-def _compiled(function: Callable) -> Callable[..., Any]:
-    return njit(nogil=True, cache=True)(function)
-
-
-@_compiled
+@inner
 def make_whole(out, x, inputs, blocks):
     """One row, from floats at x. A block with NaN or infinity in it is worth that, so it is in every sum of it."""
     block = inputs // blocks

@@ -1,0 +1,124 @@
+"""Rows times a matrix, two panels of its outputs a task, and what becomes of the sums: `matvec` makes them."""
+
+import numpy as np
+
+from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu.kernel import Kernel, inner, invoke, numbers
+from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROOM, TILE_ROWS
+from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, count_rows
+from rwkv_music_kernels.cpu.vectors import (
+    add,
+    exp,
+    fill,
+    load,
+    mul,
+    sigmoid,
+    silu,
+    squared_relu,
+    store,
+    sub,
+    tanh,
+    zeros,
+)
+from rwkv_music_kernels.cpu.whole import make_whole
+
+# log(-log(least decay)) of RWKV-7.
+_DECAY7 = -0.6065306597126334
+
+_TILES = len(TILE_ROWS)
+_multiply = invoke(10)
+
+
+@Kernel
+def product(step, call, task, stop, room):
+    """Two panels of the outputs a task, for at most PRODUCT_ROWS rows.
+
+    INT8 takes rows that are whole numbers. Every thread makes them in its own room, which takes less time than to wait
+    for another thread that did.
+    """
+    step, call = numbers(step), numbers(call)
+    rows, share, made = count_rows(step, call), step[at.SHARE], -1
+    for one in range(task, stop):
+        first, panel = one // share * at.PRODUCT_ROWS, one % share * 2
+        count = min(at.PRODUCT_ROWS, rows - first)
+        if step[at.KIND] == INT8 and made != first:
+            for n in range(count):
+                x = buffer(call, first + n, step[at.INPUT])
+                make_whole(_whole(step, room, n), x, step[at.INPUTS], step[at.BLOCKS])
+            made = first
+        _panels(step, call, first, count, panel, room)
+
+
+@inner
+def _whole(step, room, n):
+    """The n-th row of a task of INT8, as whole numbers."""
+    return room + (TILE_ROOM + n * step[at.WHOLE]) * FLOAT
+
+
+@inner
+def _panels(step, call, first_row, rows, first_panel, room):
+    panels = min(2, step[at.PANELS] - first_panel)
+    if rows == 1 and panels == 2:
+        _tile(step, call, PAIR, first_row, 0, first_panel, room)
+        _finish(step, call, first_row, first_panel, room)
+        _finish(step, call, first_row, first_panel + 1, room + PANEL * FLOAT)
+        return
+    for panel in range(first_panel, first_panel + panels):
+        row = 0
+        while row < rows:
+            tile = _TILES - 1
+            while TILE_ROWS[tile] > rows - row:
+                tile -= 1
+            _tile(step, call, tile, first_row, row, panel, room)
+            for n in range(TILE_ROWS[tile]):
+                _finish(step, call, first_row + row + n, panel, room + n * PANEL * FLOAT)
+            row += TILE_ROWS[tile]
+
+
+@inner
+def _tile(step, call, tile, first_row, row, panel, room):
+    kind, inputs, blocks = step[at.KIND], step[at.INPUTS], step[at.BLOCKS]
+    panel_bytes = inputs * PANEL * (FLOAT >> kind)
+    weights = step[at.WEIGHTS_AT] + panel * panel_bytes
+    scales = step[at.SCALES_AT] + panel * blocks * PANEL * FLOAT
+    x, pitch = buffer(call, first_row + row, step[at.INPUT]), call[at.PITCH]
+    if kind == INT8:
+        x, pitch = _whole(step, room, row), step[at.WHOLE]
+    block = inputs // blocks
+    _multiply(step[at.MULTIPLY_AT], tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
+
+
+@inner
+def _finish(step, call, row, panel, sums):
+    """What becomes of the sums of a panel: offset, activation, a factor; then kept, or added to what is there."""
+    y = load(sums, 0)
+    column = panel * PANEL
+    if step[at.OFFSET_AT]:
+        y = add(y, load(step[at.OFFSET_AT], column))
+    y = _activated(step[at.ACTIVATION], y)
+    if step[at.TIMES] != at.NOWHERE:
+        y = mul(y, load(buffer(call, row, step[at.TIMES]), column))
+    if step[at.TO] == at.LOGITS:
+        store(call[at.LOGITS_AT], row * call[at.LOGITS_PITCH] + column, y)
+        return
+    out = buffer(call, row, step[at.TO])
+    if step[at.ADDS]:
+        y = add(y, load(out, column))
+    store(out, column, y)
+
+
+@inner
+def _activated(activation, y):
+    if activation == at.TANH:
+        return tanh(y)
+    if activation == at.SIGMOID:
+        return sigmoid(y)
+    if activation == at.SILU:
+        return silu(y)
+    if activation == at.SQUARED_RELU:
+        return squared_relu(y)
+    if activation == at.DECAY7:
+        return exp(mul(fill(np.float32(_DECAY7)), sigmoid(y)))
+    if activation == at.DECAY6:
+        return exp(sub(zeros(), exp(y)))
+    return y
