@@ -82,11 +82,14 @@ class Kernels(Protocol):
         """
         ...
 
-    def shift_mix(self, x: Tensor, last: Tensor, mixes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def shift_mix(
+        self, x: Tensor, last: Tensor, mixes: Sequence[Tensor], cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """x + (x_before - x) m for every m: each token blended with the one before it.
 
         x: (B, T, C); last: (B, C), the token before the first; mixes: each (C,) or (B, T, C), the share of the token
-        before. Returns one tensor like x for each.
+        before. With packed documents last is (S, C), the token before the first of each. Returns one tensor like x for
+        each.
         """
         ...
 
@@ -191,15 +194,30 @@ def _check_inputs(shapes: dict[str, tuple[Tensor, tuple[int, ...]]]) -> None:
             raise KernelError(f"{name} must be on {lead.device} like {lead_name}, not on {x.device}")
 
 
+def check_shift(x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> None:
+    """Raises KernelError where x, last and cu_seqlens break the contract of `Kernels.shift_mix`."""
+    if x.dim() != 3:
+        raise KernelError(f"x must have shape (B, T, C), not {tuple(x.shape)}")
+    shape = (count_states(x.shape[0], cu_seqlens), x.shape[2])
+    if tuple(last.shape) != shape:
+        raise KernelError(f"last must have shape {shape}, not {tuple(last.shape)}")
+
+
+def count_states(pieces: int, cu_seqlens: Tensor | None) -> int:
+    """How many rows a state has: B, or with packed documents S. Raises KernelError for a cu_seqlens that is none."""
+    if cu_seqlens is None:
+        return pieces
+    if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 2 or cu_seqlens.dtype != int64:
+        raise KernelError(f"cu_seqlens must be int64 of shape (S + 1,), not {cu_seqlens.dtype} {cu_seqlens.shape}")
+    if pieces != 1:
+        raise KernelError(f"packed documents lie in one row, B = 1, not {pieces}")
+    return cu_seqlens.numel() - 1
+
+
 def _check_state(
     state: Tensor, each: tuple[int, ...], lead: Tensor, pieces: int, tokens: int, cu_seqlens: Tensor | None
 ) -> None:
-    if cu_seqlens is not None:
-        if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 2 or cu_seqlens.dtype != int64:
-            raise KernelError(f"cu_seqlens must be int64 of shape (S + 1,), not {cu_seqlens.dtype} {cu_seqlens.shape}")
-        if pieces != 1:
-            raise KernelError(f"packed documents lie in one row, B = 1, not {pieces}")
-        pieces = cu_seqlens.numel() - 1
+    pieces = count_states(pieces, cu_seqlens)
     kind = float64 if lead.dtype == float64 else float32
     if tuple(state.shape) != (pieces, *each):
         raise KernelError(f"state must have shape {(pieces, *each)}, not {tuple(state.shape)}")

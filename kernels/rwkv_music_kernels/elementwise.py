@@ -6,16 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music_kernels.contract import GROUP_NORM_EPS
+from rwkv_music_kernels.contract import GROUP_NORM_EPS, check_shift
 
 
 class PlainElementwise:
     """The elementwise half of `Kernels`, on any device; autograd works through it."""
 
-    def shift_mix(self, x: Tensor, last: Tensor, mixes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def shift_mix(
+        self, x: Tensor, last: Tensor, mixes: Sequence[Tensor], cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """See `Kernels.shift_mix`."""
-        before = torch.cat([last[:, None].to(x.dtype), x[:, :-1]], dim=1) - x
-        return tuple(torch.addcmul(x, before, mix) for mix in mixes)
+        check_shift(x, last, cu_seqlens)
+        last = last.to(x.dtype)
+        before = torch.cat([last[: x.shape[0], None], x[:, :-1]], dim=1)
+        if cu_seqlens is not None:
+            starts, filled = cu_seqlens[:-1], cu_seqlens.diff() > 0
+            before = before.index_copy_(1, starts[filled], last[filled][None])
+        change = before - x
+        return tuple(torch.addcmul(x, change, mix) for mix in mixes)
 
     def removal_key(
         self, k: Tensor, rate: Tensor, k_k: Tensor, k_a: Tensor, heads: int

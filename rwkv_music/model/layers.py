@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,6 +17,19 @@ def low_rank(
     return kernels.linear(between(hidden) if between else hidden, up.T)
 
 
+def wide(x: Tensor) -> Tensor:
+    """At least float32: what is float64 stays so."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def last_tokens(x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+    """The last token of each piece (B, C) of x (B, T, C); of each packed document (S, C), `last` where it is empty."""
+    if cu_seqlens is None:
+        return x[:, -1]
+    stops = cu_seqlens[1:]
+    return torch.where((cu_seqlens.diff() > 0)[:, None], x[0, (stops - 1).clamp_min(0)], last)
+
+
 class Prefixed:
     """The weights whose names begin with `prefix`, by the rest of their name."""
 
@@ -25,6 +39,10 @@ class Prefixed:
 
     def __getitem__(self, name: str) -> Tensor:
         return self.weights[self.prefix + name]
+
+    def of(self, prefix: str) -> "Prefixed":
+        """Those whose names go on with `prefix`."""
+        return Prefixed(self.weights, self.prefix + prefix)
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         """LayerNorm of x (..., C) by the weight and bias called `name`, epsilon 1e-5."""

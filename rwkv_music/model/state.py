@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,14 @@ from rwkv_music.model.spec import Spec
 
 class StateError(ValueError):
     """Tensors that are no state of this model: says which, and what they should have been."""
+
+
+class Memory(NamedTuple):
+    """What one layer remembers of B pieces: (B, C), (B, C) and (B, H, N, N) or RWKV-4's (B, 3, C), see `State`."""
+
+    time_shift: Tensor
+    channel_shift: Tensor
+    wkv: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +39,15 @@ class State:
         """The state before the first token."""
         shift = torch.zeros(spec.layers, batch, spec.width, device=device)
         return cls(shift, shift.clone(), spec.blank_memory(batch, device))
+
+    def of_layer(self, layer: int) -> Memory:
+        return Memory(self.time_shift[layer], self.channel_shift[layer], self.wkv[layer])
+
+    @staticmethod
+    def of_layers(memories: Sequence[Memory]) -> "State":
+        """The inverse of `of_layer`, for all layers."""
+        shifts, channel_shifts, wkvs = zip(*memories, strict=True)
+        return State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
 
     @property
     def batch(self) -> int:

@@ -4,16 +4,14 @@ Source of the formulas: "RWKV: Reinventing RNNs for the Transformer Era" (arXiv 
 goes with it. Letters: B pieces, T tokens, C channels.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed
+from rwkv_music.model.blocks import Blocks
+from rwkv_music.model.layers import Prefixed, wide
 from rwkv_music.model.spec import Shapes, Spec, count_layers, dimensions
-from rwkv_music.model.state import State
 from rwkv_music_kernels.contract import NO_LOGARITHM, Kernels
 
 
@@ -63,50 +61,27 @@ def channel_mix_shapes(ffn: str, c: int, f: int) -> dict[str, tuple[int, ...]]:
     return {**mixes, ffn + "key.weight": (f, c), ffn + "receptance.weight": (c, c), ffn + "value.weight": (c, f)}
 
 
-class Rwkv4:
-    """The model. It holds its weights by their official names and changes neither them nor a state it is given.
+class Rwkv4(Blocks[Rwkv4Spec]):
+    """What RWKV-4 puts into the blocks. Keys and values are float32 like the state."""
 
-    The residual stream, norms, keys, values and state are float32; matrix products run in the type of the matrices.
-    """
-
-    def __init__(self, spec: Rwkv4Spec, weights: Mapping[str, Tensor], kernels: Kernels):
-        self.spec = spec
-        self.weights = weights
-        self.kernels = kernels
-
-    def forward(
-        self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, State]:
-        """See `Rwkv7.forward`."""
-        w = Prefixed(self.weights, "")
-        x = w.norm(F.embedding(ids, w["emb.weight"]).float(), "blocks.0.ln0")
-        shifts, channel_shifts, wkvs = [], [], []
-        for layer in range(self.spec.layers):
-            block = f"blocks.{layer}."
-            normed = w.norm(x, block + "ln1")
-            att = Prefixed(self.weights, block + "att.")
-            out, wkv = self._time_mix(att, normed, state.time_shift[layer], state.wkv[layer])
-            x = x + (drop(out) if drop else out)
-            shifts.append(normed[:, -1])
-            wkvs.append(wkv)
-            normed = w.norm(x, block + "ln2")
-            out = channel_mix(self.kernels, Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
-            x = x + (drop(out) if drop else out)
-            channel_shifts.append(normed[:, -1])
-        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
-        return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
-
-    def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, T, C), last: (B, C), wkv: (B, 3, C). Returns the output like x, and the new wkv."""
-        xk, xv, xr = self.kernels.shift_mix(x, last, [1 - p.vector(f"time_mix_{letter}") for letter in "kvr"])
+    def _time_mix(
+        self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None, cu_seqlens: Tensor | None
+    ) -> tuple[Tensor, Tensor, None]:
+        """See `Blocks._time_mix`. wkv: (B, 3, C)."""
+        mixes = [1 - p.vector(f"time_mix_{letter}") for letter in "kvr"]
+        xk, xv, xr = self.kernels.shift_mix(x, last, mixes, cu_seqlens)
         r = torch.sigmoid(self.kernels.linear(xr, p["receptance.weight"]))
-        k, v = self.kernels.linear(xk, p["key.weight"]).float(), self.kernels.linear(xv, p["value.weight"]).float()
-        y, wkv = self.kernels.wkv4(k, v, -p["time_decay"].float().exp(), p["time_first"].float(), wkv)
-        return self.kernels.linear(r * y, p["output.weight"]), wkv
+        k, v = wide(self.kernels.linear(xk, p["key.weight"])), wide(self.kernels.linear(xv, p["value.weight"]))
+        y, wkv = self.kernels.wkv4(k, v, -wide(p["time_decay"]).exp(), wide(p["time_first"]), wkv, cu_seqlens)
+        return self.kernels.linear(r * y, p["output.weight"]), wkv, None
+
+    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+        """See `Blocks._channel_mix`."""
+        return channel_mix(self.kernels, p, x, last, cu_seqlens)
 
 
-def channel_mix(kernels: Kernels, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
+def channel_mix(kernels: Kernels, p: Prefixed, x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> Tensor:
     """RWKV-4's and RWKV-5's; their time_mix is the share of the token itself. x: (B, T, C), last: (B, C)."""
-    xk, xr = kernels.shift_mix(x, last, [1 - p.vector("time_mix_k"), 1 - p.vector("time_mix_r")])
+    xk, xr = kernels.shift_mix(x, last, [1 - p.vector("time_mix_k"), 1 - p.vector("time_mix_r")], cu_seqlens)
     k = kernels.linear(kernels.squared_relu(kernels.linear(xk, p["key.weight"])), p["value.weight"])
     return torch.sigmoid(kernels.linear(xr, p["receptance.weight"])) * k

@@ -4,18 +4,15 @@ Source of the formulas: "Eagle and Finch: RWKV with Matrix-Valued States" (arXiv
 go with it. Letters: B pieces, T tokens, C channels, H heads, N channels a head.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed
+from rwkv_music.model.blocks import Blocks
+from rwkv_music.model.layers import Prefixed, wide
 from rwkv_music.model.spec import ModelError, Shapes, Spec, count_layers, dimensions
-from rwkv_music.model.state import State
 from rwkv_music.model.v4 import channel_mix, channel_mix_shapes
-from rwkv_music_kernels.contract import Kernels
 
 
 @dataclass(frozen=True)
@@ -63,70 +60,52 @@ def tensor_shapes(spec: Rwkv5Spec) -> dict[str, tuple[int, ...]]:
     return shapes | {f"{norm}.{leaf}": (c,) for norm in norms for leaf in ("weight", "bias")}
 
 
-class Rwkv50:
-    """RWKV-5.0. It holds its weights by their official names and changes neither them nor a state it is given.
+class Rwkv50(Blocks[Rwkv5Spec]):
+    """What RWKV-5.0 puts into the blocks. Decay and heads are float32 like the state."""
 
-    The residual stream, norms, decay and state are float32; matrix products run in the type of the matrices.
-    """
-
-    def __init__(self, spec: Rwkv5Spec, weights: Mapping[str, Tensor], kernels: Kernels):
-        self.spec = spec
-        self.weights = weights
-        self.kernels = kernels
-
-    def forward(
-        self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, State]:
-        """See `Rwkv7.forward`."""
-        w = Prefixed(self.weights, "")
-        x = w.norm(F.embedding(ids, w["emb.weight"]).float(), "blocks.0.ln0")
-        shifts, channel_shifts, wkvs = [], [], []
-        for layer in range(self.spec.layers):
-            block = f"blocks.{layer}."
-            normed = w.norm(x, block + "ln1")
-            att = Prefixed(self.weights, block + "att.")
-            out, wkv = self._time_mix(att, normed, state.time_shift[layer], state.wkv[layer])
-            x = x + (drop(out) if drop else out)
-            shifts.append(normed[:, -1])
-            wkvs.append(wkv)
-            normed = w.norm(x, block + "ln2")
-            out = channel_mix(self.kernels, Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
-            x = x + (drop(out) if drop else out)
-            channel_shifts.append(normed[:, -1])
-        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
-        return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
-
-    def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, T, C), last: (B, C), wkv: (B, H, N, N). Returns the output like x, and the new wkv."""
-        xk, xv, xr = self.kernels.shift_mix(x, last, [1 - p.vector(f"time_mix_{letter}") for letter in "kvr"])
-        y, wkv = self._recur(p, xr, xk, xv, wkv)
+    def _time_mix(
+        self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None, cu_seqlens: Tensor | None
+    ) -> tuple[Tensor, Tensor, None]:
+        """See `Blocks._time_mix`. wkv: (B, H, N, N)."""
+        mixes = [1 - p.vector(f"time_mix_{letter}") for letter in "kvr"]
+        xk, xv, xr = self.kernels.shift_mix(x, last, mixes, cu_seqlens)
+        y, wkv = self._recur(p, xr, xk, xv, wkv, cu_seqlens)
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], None)
-        return self.kernels.linear(y, p["output.weight"]), wkv
+        return self.kernels.linear(y, p["output.weight"]), wkv, None
 
-    def _recur(self, p: Prefixed, xr: Tensor, xk: Tensor, xv: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
+    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+        """See `Blocks._channel_mix`."""
+        return channel_mix(self.kernels, p, x, last, cu_seqlens)
+
+    def _recur(
+        self, p: Prefixed, xr: Tensor, xk: Tensor, xv: Tensor, wkv: Tensor, cu_seqlens: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The heads (B, T, H, N) before their norm, and the new wkv. A decay or bonus of a head is that of its channels."""
         heads = (*xr.shape[:2], self.spec.heads, self.spec.head_size)
         r, k, v = (
-            self.kernels.linear(x, p[name + ".weight"]).float().view(heads)
+            wide(self.kernels.linear(x, p[name + ".weight"])).view(heads)
             for x, name in ((xr, "receptance"), (xk, "key"), (xv, "value"))
         )
         by_head = (self.spec.heads, -1)
-        w = -p["time_decay"].float().exp().view(by_head).expand(heads)
-        u = p[self.spec.bonus].float().view(by_head)
+        w = -wide(p["time_decay"]).exp().view(by_head).expand(heads)
+        u = wide(p[self.spec.bonus]).view(by_head)
         u = (u.exp() if self.spec.bonus == "time_first" else u).expand(heads[2:])
-        return self.kernels.wkv6(r, k, v, w, u, wkv)
+        return self.kernels.wkv6(r, k, v, w, u, wkv, cu_seqlens)
 
 
 class Rwkv51(Rwkv50):
     """RWKV-5.1: as 5.0, and what leaves the time mix is gated."""
 
-    def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
+    def _time_mix(
+        self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None, cu_seqlens: Tensor | None
+    ) -> tuple[Tensor, Tensor, None]:
         """See `Rwkv50._time_mix`."""
-        xk, xv, xr, xg = self.kernels.shift_mix(x, last, [1 - p.vector(f"time_mix_{letter}") for letter in "kvrg"])
-        y, wkv = self._recur(p, xr, xk, xv, wkv)
+        mixes = [1 - p.vector(f"time_mix_{letter}") for letter in "kvrg"]
+        xk, xv, xr, xg = self.kernels.shift_mix(x, last, mixes, cu_seqlens)
+        y, wkv = self._recur(p, xr, xk, xv, wkv, cu_seqlens)
         gate = F.silu(self.kernels.linear(xg, p["gate.weight"]))
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate)
-        return self.kernels.linear(y, p["output.weight"]), wkv
+        return self.kernels.linear(y, p["output.weight"]), wkv, None
 
 
 class Rwkv52(Rwkv51):

@@ -4,17 +4,15 @@ Source of the formulas: "Eagle and Finch: RWKV with Matrix-Valued States" (arXiv
 goes with it. Letters: B pieces, T tokens, C channels, H heads, N channels a head, M rank of the mixing.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed, low_rank
+from rwkv_music.model.blocks import Blocks
+from rwkv_music.model.layers import Prefixed, low_rank, wide
 from rwkv_music.model.spec import ModelError, Shapes, Spec, count_layers, dimensions
-from rwkv_music.model.state import State
-from rwkv_music_kernels.contract import Kernels
 
 # The order in which time_maa_w1 and time_maa_w2 hold the five mixes.
 MIXES = "wkvrg"
@@ -67,63 +65,35 @@ def tensor_shapes(spec: Rwkv6Spec) -> dict[str, tuple[int, ...]]:
     return shapes | {f"{norm}.{leaf}": (c,) for norm in norms for leaf in ("weight", "bias")}
 
 
-class Rwkv6:
-    """The model. It holds its weights by their official names and changes neither them nor a state it is given.
+class Rwkv6(Blocks[Rwkv6Spec]):
+    """What RWKV-6 puts into the blocks. Decay and heads are float32 like the state."""
 
-    The residual stream, norms, decay and state are float32; matrix products run in the type of the matrices.
-    """
-
-    def __init__(self, spec: Rwkv6Spec, weights: Mapping[str, Tensor], kernels: Kernels):
-        self.spec = spec
-        self.weights = weights
-        self.kernels = kernels
-
-    def forward(
-        self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, State]:
-        """See `Rwkv7.forward`."""
-        w = Prefixed(self.weights, "")
-        x = w.norm(F.embedding(ids, w["emb.weight"]).float(), "blocks.0.ln0")
-        shifts, channel_shifts, wkvs = [], [], []
-        for layer in range(self.spec.layers):
-            block = f"blocks.{layer}."
-            normed = w.norm(x, block + "ln1")
-            att = Prefixed(self.weights, block + "att.")
-            out, wkv = self._time_mix(att, normed, state.time_shift[layer], state.wkv[layer])
-            x = x + (drop(out) if drop else out)
-            shifts.append(normed[:, -1])
-            wkvs.append(wkv)
-            normed = w.norm(x, block + "ln2")
-            out = self._channel_mix(Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
-            x = x + (drop(out) if drop else out)
-            channel_shifts.append(normed[:, -1])
-        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
-        return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
-
-    def _time_mix(self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, T, C), last: (B, C), wkv: (B, H, N, N). Returns the output like x, and the new wkv."""
+    def _time_mix(
+        self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None, cu_seqlens: Tensor | None
+    ) -> tuple[Tensor, Tensor, None]:
+        """See `Blocks._time_mix`. wkv: (B, H, N, N)."""
         heads = (*x.shape[:2], self.spec.heads, self.spec.head_size)
-        xw, xk, xv, xr, xg = self.kernels.shift_mix(x, last, self._mixes(p, x, last))
+        xw, xk, xv, xr, xg = self.kernels.shift_mix(x, last, self._mixes(p, x, last, cu_seqlens), cu_seqlens)
         r, k, v = (
-            self.kernels.linear(z, p[name + ".weight"]).float().view(heads)
+            wide(self.kernels.linear(z, p[name + ".weight"])).view(heads)
             for z, name in ((xr, "receptance"), (xk, "key"), (xv, "value"))
         )
         gate = F.silu(self.kernels.linear(xg, p["gate.weight"]))
         decay = p["time_decay"] + low_rank(self.kernels, xw, p["time_decay_w1"], p["time_decay_w2"], torch.tanh)
-        w = -decay.float().exp().view(heads)
-        y, wkv = self.kernels.wkv6(r, k, v, w, p["time_faaaa"].float(), wkv)
+        w = -wide(decay).exp().view(heads)
+        y, wkv = self.kernels.wkv6(r, k, v, w, wide(p["time_faaaa"]), wkv, cu_seqlens)
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate)
-        return self.kernels.linear(y, p["output.weight"]), wkv
+        return self.kernels.linear(y, p["output.weight"]), wkv, None
 
-    def _mixes(self, p: Prefixed, x: Tensor, last: Tensor) -> list[Tensor]:
+    def _mixes(self, p: Prefixed, x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> list[Tensor]:
         """How much of the token before each of the five inputs takes, five times (B, T, C)."""
-        (xx,) = self.kernels.shift_mix(x, last, [p.vector("time_maa_x")])
+        (xx,) = self.kernels.shift_mix(x, last, [p.vector("time_maa_x")], cu_seqlens)
         hidden = torch.tanh(self.kernels.linear(xx, p["time_maa_w1"].T)).split(self.spec.mix_rank, dim=-1)
         moved = (self.kernels.linear(part, up.T) for part, up in zip(hidden, p["time_maa_w2"], strict=True))
         return [p.vector(f"time_maa_{letter}") + part for letter, part in zip(MIXES, moved, strict=True)]
 
-    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
-        """x: (B, T, C), last: (B, C). Returns the output like x."""
-        xk, xr = self.kernels.shift_mix(x, last, [p.vector("time_maa_k"), p.vector("time_maa_r")])
+    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+        """See `Blocks._channel_mix`."""
+        xk, xr = self.kernels.shift_mix(x, last, [p.vector("time_maa_k"), p.vector("time_maa_r")], cu_seqlens)
         k = self.kernels.linear(self.kernels.squared_relu(self.kernels.linear(xk, p["key.weight"])), p["value.weight"])
         return torch.sigmoid(self.kernels.linear(xr, p["receptance.weight"])) * k

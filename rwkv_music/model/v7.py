@@ -4,17 +4,15 @@ Source of the formulas: "RWKV-7 Goose with Expressive Dynamic State Evolution" (
 implementation that goes with it. Letters: B pieces, T tokens, C channels, H heads, N channels a head.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rwkv_music.model.layers import Prefixed, low_rank
+from rwkv_music.model.blocks import Blocks
+from rwkv_music.model.layers import Prefixed, low_rank, wide
 from rwkv_music.model.spec import Shapes, Spec, count_layers, dimensions
-from rwkv_music.model.state import State
-from rwkv_music_kernels.contract import LEAST_LOG_DECAY, Kernels
+from rwkv_music_kernels.contract import LEAST_LOG_DECAY
 
 
 @dataclass(frozen=True)
@@ -77,52 +75,16 @@ def unused_names(spec: Rwkv7Spec) -> set[str]:
     return {"blocks.0.att.v0", "blocks.0.att.v1", "blocks.0.att.v2"}
 
 
-class Rwkv7:
-    """The model. It holds its weights by their official names and changes neither them nor a state it is given.
-
-    The residual stream, norms, decay and state are float32; matrix products run in the type of the matrices.
-    """
-
-    def __init__(self, spec: Rwkv7Spec, weights: Mapping[str, Tensor], kernels: Kernels):
-        self.spec = spec
-        self.weights = weights
-        self.kernels = kernels
-
-    def forward(
-        self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, State]:
-        """Read tokens after what `state` remembers.
-
-        ids: (B, T) int64, T >= 1; state: of B pieces; drop: applied to the output of every mix while training (dropout).
-        Returns logits (B, T, V) float32 (bfloat16 under autocast) and the state after the last token.
-        """
-        w = Prefixed(self.weights, "")
-        x = w.norm(F.embedding(ids, w["emb.weight"]).float(), "blocks.0.ln0")
-        v_first: Tensor | None = None
-        shifts, channel_shifts, wkvs = [], [], []
-        for layer in range(self.spec.layers):
-            block = f"blocks.{layer}."
-            normed = w.norm(x, block + "ln1")
-            out, wkv, v_first = self._time_mix(
-                Prefixed(self.weights, block + "att."), normed, state.time_shift[layer], state.wkv[layer], v_first
-            )
-            x = x + (drop(out) if drop else out)
-            shifts.append(normed[:, -1])
-            wkvs.append(wkv)
-            normed = w.norm(x, block + "ln2")
-            out = self._channel_mix(Prefixed(self.weights, block + "ffn."), normed, state.channel_shift[layer])
-            x = x + (drop(out) if drop else out)
-            channel_shifts.append(normed[:, -1])
-        logits = self.kernels.linear(w.norm(x, "ln_out"), w["head.weight"])
-        return logits, State(torch.stack(shifts), torch.stack(channel_shifts), torch.stack(wkvs))
+class Rwkv7(Blocks[Rwkv7Spec]):
+    """What RWKV-7 puts into the blocks. Decay and heads are float32 like the state."""
 
     def _time_mix(
-        self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None
+        self, p: Prefixed, x: Tensor, last: Tensor, wkv: Tensor, v_first: Tensor | None, cu_seqlens: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (B, T, C), last: (B, C), wkv: (B, H, N, N). Returns the output like x, the new wkv, and layer 0's v."""
+        """See `Blocks._time_mix`. wkv: (B, H, N, N)."""
         heads = (*x.shape[:2], self.spec.heads, self.spec.head_size)
         mixes = [p.vector(f"x_{letter}") for letter in "rwkvag"]
-        xr, xw, xk, xv, xa, xg = self.kernels.shift_mix(x, last, mixes)
+        xr, xw, xk, xv, xa, xg = self.kernels.shift_mix(x, last, mixes, cu_seqlens)
 
         r, k, v = (
             self.kernels.linear(xr, p["receptance.weight"]),
@@ -130,29 +92,29 @@ class Rwkv7:
             self.kernels.linear(xv, p["value.weight"]),
         )
         decay = p["w0"] + low_rank(self.kernels, xw, p["w1"], p["w2"], torch.tanh)
-        w = LEAST_LOG_DECAY * torch.sigmoid(decay.float())
+        w = LEAST_LOG_DECAY * torch.sigmoid(wide(decay))
         rate = torch.sigmoid(p["a0"] + low_rank(self.kernels, xa, p["a1"], p["a2"]))
         gate = low_rank(self.kernels, xg, p["g1"], p["g2"], torch.sigmoid)
         if v_first is None:
             v_first = v
         else:
             v = torch.lerp(
-                v.float(),
-                v_first.float(),
-                torch.sigmoid(p["v0"] + low_rank(self.kernels, xv, p["v1"], p["v2"])).float(),
+                wide(v),
+                wide(v_first),
+                wide(torch.sigmoid(p["v0"] + low_rank(self.kernels, xv, p["v1"], p["v2"]))),
             )
 
         k, removed, put_back = self.kernels.removal_key(k, rate, p.vector("k_k"), p.vector("k_a"), self.spec.heads)
-        r, w, v = (z.float().view(heads) for z in (r, w, v))
-        y, wkv = self.kernels.wkv7(r, w, k, v, removed, put_back, wkv)
+        r, w, v = (wide(z).view(heads) for z in (r, w, v))
+        y, wkv = self.kernels.wkv7(r, w, k, v, removed, put_back, wkv, cu_seqlens)
 
         bonus = self.kernels.bonus(r, k, v, p["r_k"])
         y = self.kernels.read_out(y, p["ln_x.weight"], p["ln_x.bias"], gate, bonus)
         return self.kernels.linear(y, p["output.weight"]), wkv, v_first
 
-    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor) -> Tensor:
-        """x: (B, T, C), last: (B, C). Returns the output like x."""
-        (xk,) = self.kernels.shift_mix(x, last, [p.vector("x_k")])
+    def _channel_mix(self, p: Prefixed, x: Tensor, last: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+        """See `Blocks._channel_mix`."""
+        (xk,) = self.kernels.shift_mix(x, last, [p.vector("x_k")], cu_seqlens)
         return self.kernels.linear(
             self.kernels.squared_relu(self.kernels.linear(xk, p["key.weight"])), p["value.weight"]
         )

@@ -1,16 +1,16 @@
 """Which RWKV version a set of tensors is, and the class that runs it: the only place that knows there are several."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from rwkv_music.model import v4, v5, v6, v7
+from rwkv_music.model.blocks import Blocks
 from rwkv_music.model.spec import ModelError, Shapes, Spec
-from rwkv_music.model.state import State
 from rwkv_music_kernels.contract import Kernels
 
 # Tensors of models that share names with ours and compute something else; ignoring them would give wrong music.
@@ -35,23 +35,8 @@ FOREIGN: Mapping[str, str] = MappingProxyType(
 START = re.compile(r"blocks\.(\d+)\.att\.time_state")
 
 
-class Model(Protocol):
-    """A model of any version."""
-
-    @property
-    def spec(self) -> Spec: ...
-
-    @property
-    def weights(self) -> Mapping[str, Tensor]: ...
-
-    @property
-    def kernels(self) -> Kernels: ...
-
-    def forward(
-        self, ids: Tensor, state: State, drop: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, State]:
-        """ids: (B, T) int64. Logits (B, T, V) and the state after the last token; see `Rwkv7.forward`."""
-        ...
+# A model of any version.
+Model: TypeAlias = Blocks[Any]
 
 
 def read_spec(shapes: Shapes) -> Spec:

@@ -91,6 +91,18 @@ def test_mixes_of_tokens_beside_mixes_of_channels(tokens):
 
 
 @on_device
+@pytest.mark.parametrize("ends", [[0, 0, 1, 6, 6, 9, 9], [0, 9], [0, 4, 8, 9]])
+def test_packed_documents_shift_in_their_own_token(ends):
+    x, last = noise(1, 9, 48).float(), noise(len(ends) - 1, 48, seed=1).float()
+    mixes = [noise(*shape, seed=2).float() for shape in ((1, 9, 48), (48,))]
+    assert_as_plain(
+        lambda kernels, x, last, *mixes: kernels.shift_mix(x, last, mixes, torch.tensor(ends, device=x.device)),
+        [x, last, *mixes],
+        RTOL[float32],
+    )
+
+
+@on_device
 def test_a_mix_that_nobody_uses_gives_nothing_back():
     x, last, mix = (noise(*shape).float().to(DEVICE) for shape in ((1, 3, 16), (1, 16), (16,)))
     x.requires_grad_()
@@ -199,7 +211,9 @@ def test_the_operators_keep_the_rules_of_torch():
     y, gate = noise(1, 3, 2, 8).float().to(DEVICE).requires_grad_(), x.detach()
     tests = ("test_schema", "test_faketensor", "test_autograd_registration")
     torch.library.opcheck(torch.ops.rwkv_music.squared_relu, (x,), test_utils=tests)
-    torch.library.opcheck(torch.ops.rwkv_music.shift_mix, (x, last, [mix, mix]), test_utils=tests)
+    torch.library.opcheck(torch.ops.rwkv_music.shift_mix, (x, last, [mix, mix], None), test_utils=tests)
+    packed = (x, torch.cat([last, last]), [mix], torch.tensor([0, -1, 1, 2], device=x.device))
+    torch.library.opcheck(torch.ops.rwkv_music.shift_mix, packed, test_utils=tests)
     torch.library.opcheck(torch.ops.rwkv_music.removal_key, (x, x.sigmoid(), mix, mix, 2), test_utils=tests)
     torch.library.opcheck(torch.ops.rwkv_music.read_out, (y, mix, mix, gate, None), test_utils=tests)
 

@@ -42,7 +42,7 @@ def test_the_number_of_threads_does_not_change_the_result(batches, tiny):
 def test_dropout_zeroes_its_share_and_keeps_the_mean():
     drop = dropout(0.25, 1, 2, 3)
     assert drop is not None
-    dropped = drop(torch.ones(200, 200))
+    dropped = drop(torch.ones(200, 200), 0)
     torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 4 / 3]))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.02)
@@ -53,9 +53,10 @@ def test_dropout_differs_with_seed_step_and_piece(seeds):
     one, other = dropout(0.5, 1, 2, 3), dropout(0.5, *seeds)
     assert one is not None and other is not None
     x = torch.ones(64)
-    first = one(x)
-    assert not torch.equal(first, other(x))
-    assert not torch.equal(first, one(x))
+    first = one(x, 0)
+    assert not torch.equal(first, other(x, 0))
+    assert not torch.equal(first, one(x, 1))
+    assert torch.equal(first, one(x, 0))
 
 
 def test_no_dropout_is_no_function():

@@ -1,13 +1,14 @@
 """The thing that learns: parameters, optimiser and average of one model, and the step that changes them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 
+from rwkv_music.model.blocks import Drop
 from rwkv_music.model.initial import initial_weights, new_spec
 from rwkv_music.model.spec import Spec
 from rwkv_music.model.state import State
@@ -18,17 +19,17 @@ from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.optimizer import language_loss, make_optimizer, set_learning_rate
 
 
-def dropout(share: float, *seed: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """A function that zeroes `share` of a tensor and scales up the rest, from its own generator; None for share 0.
+def dropout(share: float, *seed: int) -> Drop | None:
+    """A function that zeroes `share` of a tensor and scales up the rest, from its own generators; None for share 0.
 
-    Calls in the same order with the same seeds drop the same channels, whatever other threads draw.
+    The same seeds drop the same channels at the same place, whatever other threads draw and however often it is asked.
     """
     if share <= 0:
         return None
-    mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    generator = torch.Generator().manual_seed(int(mixed[0]))
 
-    def drop(x: torch.Tensor) -> torch.Tensor:
+    def drop(x: torch.Tensor, place: int) -> torch.Tensor:
+        mixed = np.random.SeedSequence([*seed, place]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(mixed[0]))
         dropped = torch.rand(x.shape, generator=generator) < share
         return x.masked_fill(dropped, 0.0) * (1 / (1 - share))
 
@@ -97,9 +98,7 @@ class Learner:
         self._follow()
         return loss / math.log(2)
 
-    def _gradients(
-        self, piece: Batch, share: float, drop: Callable[[torch.Tensor], torch.Tensor] | None
-    ) -> tuple[float, tuple[torch.Tensor, ...]]:
+    def _gradients(self, piece: Batch, share: float, drop: Drop | None) -> tuple[float, tuple[torch.Tensor, ...]]:
         """The loss (nats) of one piece and its gradients, both times the piece's share of the batch."""
         state = State.zeros(self.spec, len(piece.inputs))
         with self.precision():

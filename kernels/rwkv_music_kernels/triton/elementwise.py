@@ -7,10 +7,10 @@ import torch
 import triton
 from torch import Tensor
 
-from rwkv_music_kernels.contract import GROUP_NORM_EPS, KernelError
+from rwkv_music_kernels.contract import GROUP_NORM_EPS, KernelError, count_states
 from rwkv_music_kernels.elementwise import PlainElementwise
 from rwkv_music_kernels.triton import fused
-from rwkv_music_kernels.triton.sequences import launch
+from rwkv_music_kernels.triton.sequences import launch, openings
 
 # Mixes that one pass takes.
 _MIXES = 6
@@ -22,14 +22,17 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 class TritonElementwise(PlainElementwise):
     """The elementwise half of `Kernels` in Triton, forward and backward, for float32, bfloat16 and float16."""
 
-    def shift_mix(self, x: Tensor, last: Tensor, mixes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def shift_mix(
+        self, x: Tensor, last: Tensor, mixes: Sequence[Tensor], cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """See `Kernels.shift_mix`. Raises KernelError for shapes, dtypes or devices that it does not take."""
         pieces, tokens, width = _three(x, "x")
-        _check({"x": (x, x.shape), "last": (last, (pieces, width))})
+        _check({"x": (x, x.shape), "last": (last, (count_states(pieces, cu_seqlens), width))})
         for mix in mixes:
             _check({"x": (x, x.shape), "a mix": (mix, (width,) if mix.dim() == 1 else (pieces, tokens, width))})
         groups = [list(mixes[start : start + _MIXES]) for start in range(0, len(mixes), _MIXES)]
-        return tuple(mixed for group in groups for mixed in _shift_mix(x, last, group))
+        opens = None if cu_seqlens is None else openings(cu_seqlens, tokens)
+        return tuple(mixed for group in groups for mixed in _shift_mix(x, last, group, opens))
 
     def removal_key(
         self, k: Tensor, rate: Tensor, k_k: Tensor, k_a: Tensor, heads: int
@@ -94,31 +97,35 @@ def _wide(mixes: Sequence[Tensor]) -> int:
 
 
 @torch.library.custom_op(
-    "rwkv_music::shift_mix", mutates_args=(), schema="(Tensor x, Tensor last, Tensor[] mixes) -> Tensor[]"
+    "rwkv_music::shift_mix",
+    mutates_args=(),
+    schema="(Tensor x, Tensor last, Tensor[] mixes, Tensor? opens) -> Tensor[]",
 )
-def _shift_mix(x: Tensor, last: Tensor, mixes: Sequence[Tensor]) -> list[Tensor]:
+def _shift_mix(x: Tensor, last: Tensor, mixes: Sequence[Tensor], opens: Tensor | None) -> list[Tensor]:
     x, last, shares = x.contiguous(), last.contiguous(), tuple(mix.contiguous() for mix in mixes)
     outs = [torch.empty_like(x) for _ in mixes]
     if x.numel():
         width, rows = x.shape[2], x.shape[0] * x.shape[1]
         grid = (triton.cdiv(rows, fused.ROWS), triton.cdiv(width, fused.CHANNELS))
-        tile = (len(mixes), _wide(mixes), fused.ROWS, fused.CHANNELS)
-        tensors = (x, last, shares, tuple(outs))
+        tile = (len(mixes), _wide(mixes), opens is not None, fused.ROWS, fused.CHANNELS)
+        tensors = (x, last, *_or_any(last, opens), shares, tuple(outs))
         launch(fused.shift_mix_forward, grid, *tensors, rows, x.shape[1], width, *tile, warps=fused.WARPS)
     return outs
 
 
 @_shift_mix.register_fake
-def _(x: Tensor, last: Tensor, mixes: Sequence[Tensor]) -> list[Tensor]:
+def _(x: Tensor, last: Tensor, mixes: Sequence[Tensor], opens: Tensor | None) -> list[Tensor]:
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in mixes]
 
 
 @torch.library.custom_op(
     "rwkv_music::shift_mix_backward",
     mutates_args=(),
-    schema="(Tensor x, Tensor last, Tensor[] mixes, Tensor[] grads) -> Tensor[]",
+    schema="(Tensor x, Tensor last, Tensor[] mixes, Tensor? opens, Tensor[] grads) -> Tensor[]",
 )
-def _shift_mix_backward(x: Tensor, last: Tensor, mixes: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+def _shift_mix_backward(
+    x: Tensor, last: Tensor, mixes: Sequence[Tensor], opens: Tensor | None, grads: Sequence[Tensor]
+) -> list[Tensor]:
     """The gradients in x, last and every mix."""
     x, last, shares = x.contiguous(), last.contiguous(), tuple(mix.contiguous() for mix in mixes)
     dx, d_last = torch.empty_like(x), torch.zeros_like(last)
@@ -128,8 +135,9 @@ def _shift_mix_backward(x: Tensor, last: Tensor, mixes: Sequence[Tensor], grads:
     # The kernel leaves alone what it is given for a mix of shape (C,); its gradient is in the sums.
     d_mixes = tuple(torch.empty_like(mix) if mix.dim() > 1 else dx for mix in shares)
     if x.numel():
-        tile = (count, _wide(mixes), fused.tile_of(count), fused.ROWS, fused.CHANNELS)
-        tensors = (x, last, shares, tuple(grad.contiguous() for grad in grads), d_mixes, dx, d_last, sums)
+        tile = (count, _wide(mixes), opens is not None, fused.tile_of(count), fused.ROWS, fused.CHANNELS)
+        given = (x, last, *_or_any(last, opens), shares, tuple(grad.contiguous() for grad in grads))
+        tensors = (*given, d_mixes, dx, d_last, sums)
         grid = (parts, triton.cdiv(width, fused.CHANNELS))
         launch(fused.shift_mix_backward, grid, *tensors, rows, x.shape[1], turns, width, *tile, warps=fused.WARPS)
     total = sums.sum(0)
@@ -138,20 +146,20 @@ def _shift_mix_backward(x: Tensor, last: Tensor, mixes: Sequence[Tensor], grads:
 
 
 @_shift_mix_backward.register_fake
-def _(x: Tensor, last: Tensor, mixes: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+def _(x: Tensor, last: Tensor, mixes: Sequence[Tensor], opens: Tensor | None, grads: Sequence[Tensor]) -> list[Tensor]:
     return [torch.empty_like(given, memory_format=torch.contiguous_format) for given in (x, last, *mixes)]
 
 
 def _keep_mix(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, last, mixes = inputs
-    ctx.save_for_backward(x, last, *mixes)
+    x, last, mixes, opens = inputs
+    ctx.save_for_backward(x, last, opens, *mixes)
 
 
-def _unmix(ctx: Any, grads: list[Tensor | None]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    x, last, *mixes = ctx.saved_tensors
+def _unmix(ctx: Any, grads: list[Tensor | None]) -> tuple[Tensor, Tensor, list[Tensor], None]:
+    x, last, opens, *mixes = ctx.saved_tensors
     given = [torch.zeros_like(x) if grad is None else grad for grad in grads]
-    dx, d_last, *d_mixes = _shift_mix_backward(x, last, mixes, given)
-    return dx, d_last, d_mixes
+    dx, d_last, *d_mixes = _shift_mix_backward(x, last, mixes, opens, given)
+    return dx, d_last, d_mixes, None
 
 
 _shift_mix.register_autograd(_unmix, setup_context=_keep_mix)

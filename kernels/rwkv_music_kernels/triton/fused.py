@@ -27,12 +27,17 @@ _part: Any = triton.jit
 
 
 @_part
-def _tile(x, last, row, channel, rows, tokens, width):
+def _tile(x, last, opens, row, channel, rows, tokens, width, PACKED: tl.constexpr):
     """Places and values of a tile of tokens and channels, and what changed since the token before."""
     inside = (row < rows)[:, None] & (channel < width)[None, :]
     place = row[:, None] * width + channel[None, :]
-    first = (row % tokens == 0)[:, None]
-    start = (row // tokens)[:, None] * width + channel[None, :]
+    if PACKED:
+        piece = tl.load(opens + tl.minimum(row, rows))
+        first = (piece >= 0)[:, None]
+    else:
+        piece = row // tokens
+        first = (row % tokens == 0)[:, None]
+    start = piece[:, None] * width + channel[None, :]
     here = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
     before = tl.load(x + place - width, mask=inside & ~first, other=0.0).to(tl.float32)
     before += tl.load(last + start, mask=inside & first, other=0.0).to(tl.float32)
@@ -41,13 +46,13 @@ def _tile(x, last, row, channel, rows, tokens, width):
 
 @_loose
 def shift_mix_forward(
-    x, last, mixes, outs, rows, tokens, width,
-    COUNT: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    x, last, opens, mixes, outs, rows, tokens, width,
+    COUNT: tl.constexpr, WIDE: tl.constexpr, PACKED: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Bit i of WIDE: mix i has numbers for every token."""
+    """Bit i of WIDE: mix i has numbers for every token. opens: see `sequences.openings`, read where PACKED."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside, place, _, _, here, change = _tile(x, last, row, channel, rows, tokens, width)
+    inside, place, _, _, here, change = _tile(x, last, opens, row, channel, rows, tokens, width, PACKED)
     for i in tl.static_range(COUNT):  # pyright: ignore[reportGeneralTypeIssues]
         at = place if (WIDE >> i) & 1 else channel[None, :]
         share = tl.load(mixes[i] + at, mask=inside, other=0.0).to(tl.float32)
@@ -56,8 +61,9 @@ def shift_mix_forward(
 
 @_loose
 def shift_mix_backward(
-    x, last, mixes, grads, d_mixes, dx, d_last, sums, rows, tokens, turns, width,
-    COUNT: tl.constexpr, WIDE: tl.constexpr, LINES: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    x, last, opens, mixes, grads, d_mixes, dx, d_last, sums, rows, tokens, turns, width,
+    COUNT: tl.constexpr, WIDE: tl.constexpr, PACKED: tl.constexpr, LINES: tl.constexpr, ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """sums: (parts, COUNT, C) float32, this program's sums over its tokens for mixes of shape (C,)."""
     part = tl.program_id(0).to(tl.int64)
@@ -66,8 +72,9 @@ def shift_mix_backward(
     total = tl.zeros((LINES, BLOCK), tl.float32)
     for turn in range(turns):
         row = (part * turns + turn) * ROWS + tl.arange(0, ROWS)
-        inside, place, first, start, _, change = _tile(x, last, row, channel, rows, tokens, width)
-        followed = inside & (row % tokens != tokens - 1)[:, None]
+        inside, place, first, start, _, change = _tile(x, last, opens, row, channel, rows, tokens, width, PACKED)
+        last_one = tl.load(opens + tl.minimum(row + 1, rows)) >= 0 if PACKED else row % tokens == tokens - 1
+        followed = inside & ~last_one[:, None]
         own = tl.zeros((ROWS, BLOCK), tl.float32)
         to_before = tl.zeros((ROWS, BLOCK), tl.float32)
         for i in tl.static_range(COUNT):
@@ -238,8 +245,8 @@ def squared_relu_backward(x, grad, dx, count, BLOCK: tl.constexpr):
 def compile_cases() -> Iterator[tuple[Any, dict[str, Any], dict[str, Any], int, str]]:
     """(kernel, signature, constants, warps, label) of what a model meets."""
     # What is read becomes float32 at once: only the mixes, where most is read, are compiled for both.
-    yield from _mix_cases("bf16", ((6, 0), (5, 31)))
-    yield from _mix_cases("fp32", ((6, 0),))
+    yield from _mix_cases("bf16", ((6, 0, False), (5, 31, False), (6, 0, True), (5, 31, True)))
+    yield from _mix_cases("fp32", ((6, 0, False), (6, 0, True)))
     yield from _head_cases()
     flat = {"x": "*bf16", "out": "*bf16", "count": "i64"}
     yield squared_relu_forward, flat, {"BLOCK": FLAT}, WARPS, "squared relu forward"
@@ -248,15 +255,16 @@ def compile_cases() -> Iterator[tuple[Any, dict[str, Any], dict[str, Any], int, 
 
 
 def _mix_cases(
-    kind: str, forms: tuple[tuple[int, int], ...]
+    kind: str, forms: tuple[tuple[int, int, bool], ...]
 ) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any], int, str]]:
     numbers = dict.fromkeys(("rows", "tokens", "width"), "i32")
     io = f"*{kind}"
-    for count, wide in forms:
+    for count, wide, packed in forms:
         mixes, many = ("*fp32",) * count, (io,) * count
-        tile = {"COUNT": count, "WIDE": wide, "ROWS": ROWS, "BLOCK": CHANNELS}
-        pointers: dict[str, Any] = {"x": io, "last": "*fp32", "mixes": mixes}
-        label = f"{count} mixes{' a token' if wide else ''}"
+        tile = {"COUNT": count, "WIDE": wide, "PACKED": packed, "ROWS": ROWS, "BLOCK": CHANNELS}
+        opens = "*i64" if packed else "*fp32"
+        pointers: dict[str, Any] = {"x": io, "last": "*fp32", "opens": opens, "mixes": mixes}
+        label = f"{count} mixes{' a token' if wide else ''}{' packed' if packed else ''}"
         yield shift_mix_forward, {**pointers, "outs": many, **numbers}, tile, WARPS, f"shift {label} forward {kind}"
         pointers = pointers | {"grads": many, "d_mixes": mixes, "dx": io, "d_last": "*fp32", "sums": "*fp32"}
         case = {**pointers, **numbers, "turns": "i32"}

@@ -33,6 +33,17 @@ def sequences(pieces: int, tokens: int, cu_seqlens: Tensor | None, device: torch
     return Sequences(cu_seqlens, kept, tokens // CHUNK + cu_seqlens.numel() - 1)
 
 
+def openings(cu_seqlens: Tensor, tokens: int) -> Tensor:
+    """For each token the number of the document that it opens, or -1; and one more behind the last, which opens S.
+
+    Returns (T + 1,) int64; without waiting for the device.
+    """
+    token = torch.arange(tokens + 1, device=cu_seqlens.device)
+    # Of documents that begin at the same token all but the last are empty.
+    document = torch.searchsorted(cu_seqlens[1:].contiguous(), token, right=True)
+    return torch.where(cu_seqlens[document] == token, document, -1)
+
+
 def launch(kernel: Any, grid: tuple[Any, ...], *arguments: Any, warps: int) -> None:
     """Start a Triton kernel; its type says nothing of `num_warps`."""
     kernel[grid](*arguments, num_warps=warps)

@@ -88,10 +88,10 @@ def test_what_is_dropped_from_every_mix_is_gone_from_the_logits():
     weights = {name: tensor + 0.1 for name, tensor in weights.items()}
     model = build_model(new_spec(2, 64, 32), weights, choose_kernels("cpu", "reference"))
     ids, start = torch.arange(8)[None], State.zeros(model.spec)
-    nothing, _ = model.forward(ids, start, drop=torch.zeros_like)
-    alone, _ = model.forward(ids[:, 5:6], start, drop=torch.zeros_like)
+    nothing, _ = model.forward(ids, start, drop=lambda x, place: torch.zeros_like(x))
+    alone, _ = model.forward(ids[:, 5:6], start, drop=lambda x, place: torch.zeros_like(x))
     # With no mix at all a token's logits depend on that token only.
     torch.testing.assert_close(nothing[:, 5], alone[:, 0])
-    kept, _ = model.forward(ids, start, drop=torch.clone)
+    kept, _ = model.forward(ids, start, drop=lambda x, place: x.clone())
     torch.testing.assert_close(kept, model.forward(ids, start)[0])
     assert not torch.allclose(kept, nothing)
