@@ -2,46 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from rwkv_music.model.initial import standard_spec as standard_spec
 from rwkv_music.model.spec import Spec
-from rwkv_music.model.v4 import Rwkv4Spec
-from rwkv_music.model.v5 import Rwkv5Spec
-from rwkv_music.model.v6 import Rwkv6Spec
-from rwkv_music.model.v7 import Rwkv7Spec
 from rwkv_music.model.versions import tensor_shapes
-
-
-def standard_spec(
-    version: str, layers: int, width: int, vocabulary: int, head_size: int = 64, ffn: int | None = None
-) -> Spec:
-    """The dimensions of a published model of that version: official ffn widths and ranks (RWKV-LM).
-
-    version: "4", "5.0", "5.1", "5.2", "6" or "7". Raises ValueError for another.
-    """
-    every: dict[str, Any] = {"version": version, "layers": layers, "width": width, "vocabulary": vocabulary}
-    every.update(heads=width // head_size, head_size=head_size, ffn=ffn or int(3.5 * width) // 32 * 32)
-    if version == "4":
-        every.update(heads=width, head_size=1, ffn=ffn or 4 * width)
-        return Rwkv4Spec(**every)
-    if version in ("5.0", "5.1", "5.2"):
-        if version == "5.0":
-            every["ffn"] = ffn or 4 * width
-        return Rwkv5Spec(**every, bonus="time_first" if version == "5.0" else "time_faaaa")
-    if version == "6":
-        wide = 2 if width >= 4096 else 1
-        return Rwkv6Spec(**every, mix_rank=32 * wide, decay_rank=64 * wide)
-    if version == "7":
-        ranks = {"decay_rank": 2.5, "rate_rank": 2.5, "value_rank": 1.7, "gate_rank": 5.0}
-        every.update({name: max(32, 32 * round(factor * math.sqrt(width) / 32)) for name, factor in ranks.items()})
-        every["ffn"] = ffn or 4 * width
-        if layers == 1:
-            every["value_rank"] = 0
-        return Rwkv7Spec(**every)
-    raise ValueError(f"there is no version {version!r}; choose 4, 5.0, 5.1, 5.2, 6 or 7")
 
 
 class RandomWeights(Mapping[str, Tensor]):

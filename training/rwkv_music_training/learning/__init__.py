@@ -1,0 +1,1 @@
+"""Learning: one loop for every version, method and machine."""

@@ -1,0 +1,64 @@
+"""Methods: what of a model learns, and what the model sees of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import Parameter
+
+from rwkv_music.model.spec import Spec
+from rwkv_music.model.state import State
+from rwkv_music_training.learning.config import Method as MethodConfig
+
+
+class Method(Protocol):
+    """A way to learn, without memory of its own: the parameters that it makes belong to the learner.
+
+    It works on parameters by name: the official names for those of the model, others for what it adds. They may change
+    place between two calls (sharded, gathered), so it looks them up whenever it is asked and keeps none.
+    """
+
+    def parameters(self, weights: Mapping[str, Tensor], spec: Spec, generator: torch.Generator) -> dict[str, Parameter]:
+        """All parameters: the model's float32 under their official names and what is added; what learns requires grad."""
+        ...
+
+    def seen(self, parameters: Mapping[str, Tensor], spec: Spec) -> Mapping[str, Tensor]:
+        """The weights as the model reads them, by official names, differentiable in what learns."""
+        ...
+
+    def start(self, parameters: Mapping[str, Tensor], spec: Spec, documents: int, device: torch.device) -> State:
+        """The state before the first token of each of some documents."""
+        ...
+
+    def export(self, folder: Path, parameters: Mapping[str, Tensor], spec: Spec) -> None:
+        """Write into an empty folder what was learned, in the form that `generate` takes: whole tensors on the CPU."""
+        ...
+
+
+class Full:
+    """All weights learn."""
+
+    def parameters(self, weights: Mapping[str, Tensor], spec: Spec, generator: torch.Generator) -> dict[str, Parameter]:
+        """See `Method`."""
+        return {name: Parameter(tensor.detach().float().clone()) for name, tensor in weights.items()}
+
+    def seen(self, parameters: Mapping[str, Tensor], spec: Spec) -> Mapping[str, Tensor]:
+        """See `Method`."""
+        return parameters
+
+    def start(self, parameters: Mapping[str, Tensor], spec: Spec, documents: int, device: torch.device) -> State:
+        """See `Method`."""
+        return State.zeros(spec, documents, device)
+
+    def export(self, folder: Path, parameters: Mapping[str, Tensor], spec: Spec) -> None:
+        """See `Method`: model.safetensors in bfloat16 under official names."""
+        weights = {name: each.detach().to(torch.bfloat16).contiguous() for name, each in parameters.items()}
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def method_of(options: MethodConfig) -> Method:
+    """The method that the configuration names."""
+    return Full()

@@ -1,0 +1,154 @@
+"""The learner: the parameters of a model as a torch module, whose forward pass is the model's own."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.utils.checkpoint import checkpoint
+
+from rwkv_music.model.spec import Spec
+from rwkv_music.model.state import Memory, State
+from rwkv_music.model.versions import Model, build_model
+from rwkv_music_kernels.contract import Kernels
+from rwkv_music_training.learning.config import TrainingConfig
+from rwkv_music_training.learning.dropping import Dropout, dropout
+from rwkv_music_training.learning.methods import Method
+from rwkv_music_training.learning.objective import nats, position_nats
+from rwkv_music_training.learning.packing import Batch
+
+
+class Named(Mapping[str, Tensor]):
+    """The parameters of a module by name, looked up anew each time: sharding and gathering put others in their place."""
+
+    def __init__(self, module: nn.Module):
+        self._places = {
+            f"{prefix}.{leaf}" if prefix else leaf: (owner, leaf)
+            for prefix, owner in module.named_modules()
+            for leaf in owner._parameters
+        }
+
+    def __getitem__(self, name: str) -> Tensor:
+        owner, leaf = self._places[name]
+        found = owner._parameters[leaf]
+        assert found is not None
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+class Block(nn.Module):
+    """One layer: a module of its own, so that its parameters can be gathered when it is called and freed after."""
+
+    def __init__(self, recompute: bool):
+        super().__init__()
+        self._recompute = recompute
+
+    def forward(self, model: Model, layer: int, *given: Any) -> tuple[Tensor, Memory, Tensor | None]:
+        """See `Model.block`."""
+        if self._recompute and torch.is_grad_enabled():
+            return checkpoint(  # pyright: ignore[reportReturnType]
+                model.block, layer, *given, use_reentrant=False, preserve_rng_state=False
+            )
+        return model.block(layer, *given)
+
+
+class Told(NamedTuple):
+    """What a micro-batch says."""
+
+    # The sum over its counted positions, in nats.
+    nats: Tensor
+    # Where states are carried on: what the K lanes remember at its end, (L, K, C), (L, K, C) and (L, K, ...), detached.
+    carried: tuple[Tensor, Tensor, Tensor] | None
+
+
+class Learner(nn.Module):
+    """Float32 parameters under their official names (and those of the method), one submodule a block."""
+
+    def __init__(
+        self, config: TrainingConfig, spec: Spec, parameters: Mapping[str, Parameter], method: Method, kernels: Kernels
+    ):
+        super().__init__()
+        self.config = config
+        self.spec = spec
+        self.method = method
+        self.blocks = nn.ModuleList(Block(config.machine.recompute) for _ in range(spec.layers))
+        for name, parameter in parameters.items():
+            _plant(self, name, parameter)
+        self.named = Named(self)
+        self.model: Model = build_model(spec, method.seen(self.named, spec), kernels)
+
+    def learning(self) -> dict[str, Parameter]:
+        """What learns, by name."""
+        return {name: each for name, each in self.named_parameters() if each.requires_grad}
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(self, batch: Batch, step: int = 0, carried: State | None = None) -> Told:
+        """The loss of one micro-batch; `step` of the run decides what dropout leaves out.
+
+        carried: with lanes, what each of the K remembers (rows in their order; a lane that begins anew ignores its own).
+        """
+        options = self.config.optimiser
+        drop = dropout(options.dropout, self.config.seed, step, batch.number) if self.training else None
+        logits, state = self.read(batch, carried, drop)
+        loss = nats(logits, batch.targets, batch.counted, options.l2wrap if self.training else 0.0)
+        return Told(loss, state and (state.time_shift, state.channel_shift, state.wkv))
+
+    def costs(self, batch: Batch, carried: State | None = None) -> tuple[Tensor, State | None]:
+        """Nats of every position (T,), zero where none counts, and what the lanes remember at the end."""
+        logits, state = self.read(batch, carried)
+        return position_nats(logits, batch.targets, batch.counted)[0], state
+
+    def read(self, batch: Batch, carried: State | None, drop: Dropout | None = None) -> tuple[Tensor, State | None]:
+        """Logits (1, T, V), and what the lanes remember at the end, detached; None without lanes."""
+        half = self.config.machine.precision == "bfloat16"
+        with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16, enabled=half):
+            state = self._begin(batch, carried)
+            x, v_first = self.model.embed(batch.ids), None
+            memories = []
+            for layer, block in enumerate(self.blocks):
+                given = (x, state.of_layer(layer), v_first, drop, batch.cu_seqlens)
+                x, memory, v_first = block(self.model, layer, *given)
+                memories.append(memory)
+            logits = self.model.read_out(x)
+        if batch.lanes is None:
+            return logits, None
+        ended = State.of_layers(memories)
+        rows = (ended.time_shift, ended.channel_shift, ended.wkv)
+        return logits, State(*(each.index_select(1, batch.lanes.last).detach() for each in rows))
+
+    def _begin(self, batch: Batch, carried: State | None) -> State:
+        """What every document of a batch begins with."""
+        start = self.method.start(self.named, self.spec, batch.documents, batch.ids.device)
+        if batch.lanes is None or carried is None:
+            return start
+        lanes, goes_on = batch.lanes.first, batch.lanes.goes_on
+
+        def joined(fresh: Tensor, own: Tensor) -> Tensor:
+            wide = goes_on.view(1, -1, *(1 for _ in own.shape[2:]))
+            return fresh.index_copy(1, lanes, torch.where(wide, own.to(fresh.dtype), fresh.index_select(1, lanes)))
+
+        return State(
+            joined(start.time_shift, carried.time_shift),
+            joined(start.channel_shift, carried.channel_shift),
+            joined(start.wkv, carried.wkv),
+        )
+
+
+def _plant(root: nn.Module, name: str, parameter: Parameter) -> None:
+    """Make a parameter the module's under a name with dots."""
+    *path, leaf = name.split(".")
+    owner = root
+    for part in path:
+        if part not in owner._modules:
+            owner.add_module(part, nn.Module())
+        owner = owner.get_submodule(part)
+    owner.register_parameter(leaf, parameter)
