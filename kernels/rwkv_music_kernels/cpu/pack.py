@@ -1,5 +1,6 @@
 """Matrices in the order in which `matvec` reads them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,20 +38,20 @@ class Packed:
         return self.panels.nbytes + self.scales.nbytes
 
 
-def pack(matrix: Tensor, kind: int, block: int = INPUTS) -> Packed:
+def pack(matrix: Tensor, kind: int, block: int = INPUTS, empty: Callable[..., Tensor] = torch.empty) -> Packed:
     """Pack `matrix`, (outputs, inputs) of any float type, as FLOAT32, BFLOAT16 or INT8.
 
     block: how many inputs share a scale in INT8, a multiple of INPUTS and at most BLOCK_MOST; where it does not divide
-    the inputs, INPUTS of them do.
+    the inputs, INPUTS of them do. empty: where the memory comes from.
     """
     assert block % INPUTS == 0 and block <= BLOCK_MOST
     outputs, inputs = matrix.shape
     width, count = inputs + -inputs % INPUTS, -(-outputs // PANEL)
     if kind == INT8:
         blocks = width // (INPUTS if width % block else block)
-        panels, scales = torch.empty(count, width // 2, PANEL, 2, dtype=torch.int8), torch.empty(count, blocks, PANEL)
+        panels, scales = empty(count, width // 2, PANEL, 2, dtype=torch.int8), empty(count, blocks, PANEL)
     else:
-        blocks, panels, scales = 1, torch.empty(count, width, PANEL, dtype=_DTYPES[kind]), torch.empty(0)
+        blocks, panels, scales = 1, empty(count, width, PANEL, dtype=_DTYPES[kind]), torch.empty(0)
     for first in range(0, count, _AT_ONCE):
         rows = matrix.detach()[first * PANEL : (first + _AT_ONCE) * PANEL]
         rows = F.pad(rows, (0, width - inputs, 0, -len(rows) % PANEL))

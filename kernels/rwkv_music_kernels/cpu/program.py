@@ -13,6 +13,7 @@ from rwkv_music_kernels.cpu import rowwise
 from rwkv_music_kernels.cpu.heads import CHANNELS4, heads4, heads6, heads7, room_floats
 from rwkv_music_kernels.cpu.kernel import Kernel
 from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL, TILE_ROOM
+from rwkv_music_kernels.cpu.memory import Store
 from rwkv_music_kernels.cpu.pack import Packed, pack
 from rwkv_music_kernels.cpu.product import product
 from rwkv_music_kernels.cpu.vectors import LANES
@@ -44,6 +45,7 @@ class Program:
         self.outputs = 0
         self._steps: list[list[int]] = []
         self._kept: list[Tensor] = []
+        self._store = Store()
         self._apart = True
 
     def table(self) -> np.ndarray:
@@ -75,7 +77,7 @@ class Program:
 
     def matrix(self, tensor: Tensor, *, small: bool = False) -> Packed:
         """Pack (outputs, inputs)."""
-        packed = pack(tensor, self.small if small else self.large, INT8_BLOCK)
+        packed = pack(tensor, self.small if small else self.large, INT8_BLOCK, self._store.empty)
         self.bytes += packed.bytes
         self._kept += [packed.panels, packed.scales]
         return packed
