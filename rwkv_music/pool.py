@@ -1,5 +1,6 @@
 """Many pieces written at once, a token each a step; they join and leave between any two steps."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -98,6 +99,22 @@ class SlotPool:
                 self._samplers[slot].follow(tokens[row])
                 self._given[slot, TOKEN] = tokens[row]
         return dict(zip(slots, tokens, strict=True))
+
+    def read(self, tokens: Mapping[int, int]) -> dict[int, Tensor]:
+        """Pieces read tokens that were chosen elsewhere, by slot; of each, float32 logits (V,) for what follows.
+
+        Nothing is drawn, and no sampler asked. Raises ValueError where there is no piece.
+        """
+        for slot in tokens:
+            self._check(slot)
+        if not tokens:
+            return {}
+        slots = list(tokens)
+        given = self._given[slots]
+        given[:, TOKEN], given[:, UNIFORM] = list(tokens.values()), 0.0
+        _, logits = self._stepper.step(given)
+        # Each by itself, so that keeping one row does not keep all.
+        return {slot: logits[row].clone() for row, slot in enumerate(slots)}
 
     def _drawn(self, slot: int, logits: Tensor) -> int:
         """What the sampler itself takes: a recipe counts tokens, which the device does not."""

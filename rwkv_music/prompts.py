@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rwkv_music.counting import PIECES, BarCount
 from rwkv_music.errors import UserError
-from rwkv_music.files import FileError, read_text, refuse_foreign
+from rwkv_music.files import FileError, decoded, read_text, refuse_foreign
 from rwkv_music.library import find_model
 from rwkv_music.manuscripts.manuscript import Manuscript
 from rwkv_music.manuscripts.wishes import NO_WISHES, Wishes
@@ -55,6 +55,17 @@ def performance_source(content: bytes, name: str) -> Source:
     return _source(piece_of(content, name, MIDI))
 
 
+def content_source(content: bytes, name: str) -> Source:
+    """The music in the content of a file called `name`, whose suffix tells its form. Raises UserError."""
+    form = FORMS.get(Path(name).suffix.lower(), "")
+    return _source(piece_of(content, name, form)) if form else abc_source(decoded(content, name), name)
+
+
+def abc_source(text: str, name: str = "the prompt") -> Source:
+    """The first tune in ABC text, which is never taken for the name of a file. Raises UserError."""
+    return _read_tune(text, None, None, name)
+
+
 def _source(piece: Piece) -> Source:
     """A piece as a prompt."""
     if piece.score is None:
@@ -71,8 +82,8 @@ def _text_of(prompt: str, path: Path | None) -> str:
     return prompt if "\n" in prompt else prompt.replace("\\n", "\n")
 
 
-def _read_tune(text: str, tune: int | None, path: Path | None) -> Source:
-    name = str(path or "the prompt")
+def _read_tune(text: str, tune: int | None, path: Path | None, name: str = "the prompt") -> Source:
+    name = str(path or name)
     refuse_foreign(text, name)
     picked, remark = pick_tune(without_controls(text), tune, name)
     if not ABC_SIGN.search(picked):

@@ -75,16 +75,22 @@ class Session:
 
         Yields (number of the take, token as a person sees it come).
         """
-        after = self.piece.length if bar is None else self.bars()[bar]
-        pieces = [self.piece.back_to(after) for _ in runs]
-        first, parent = len(self.takes), self.current
-        self.takes += [Take(first + place, parent, after, piece) for place, piece in enumerate(pieces)]
-        self.current, self._undone = first, []
+        takes = self.begin(len(runs), bar)
         try:
-            for place, shown in grow_together(pieces, runs, stop):
-                yield first + place, shown
+            for place, shown in grow_together([take.piece for take in takes], runs, stop):
+                yield takes[0].number + place, shown
         finally:
-            self._keep_budget()
+            self.keep_budget()
+
+    def begin(self, count: int, bar: int | None = None) -> list[Take]:
+        """New takes that go on from the current one, whose pieces are yet to grow; the first is then the current one."""
+        after = self.piece.length if bar is None else self.bars()[bar]
+        pieces = [self.piece.back_to(after) for _ in range(count)]
+        first, parent = len(self.takes), self.current
+        takes = [Take(first + place, parent, after, piece) for place, piece in enumerate(pieces)]
+        self.takes += takes
+        self.current, self._undone = first, []
+        return takes
 
     def bars(self) -> list[int]:
         """New tokens of the current piece at each bar line from which one can go on; the first is the prompt's end."""
@@ -107,6 +113,11 @@ class Session:
         self.current = self._undone.pop()
         return True
 
+    @property
+    def can_redo(self) -> bool:
+        """Something was undone, and nothing made since."""
+        return bool(self._undone)
+
     def go_to(self, number: int) -> None:
         """To any take. Raises ValueError for a number that no take has."""
         if not 0 <= number < len(self.takes):
@@ -125,7 +136,7 @@ class Session:
         """The takes that go on from one."""
         return [take.number for take in self.takes if take.parent == number]
 
-    def _keep_budget(self) -> None:
+    def keep_budget(self) -> None:
         """The oldest takes let go of states at their bar lines, those on the way to the current one last."""
         kept = {id(moment.state): moment.bytes for take in self.takes for moment in take.piece.moments}
         near = set(self.path())

@@ -1,0 +1,272 @@
+"""What people are making, by random names: in memory as far as a budget of bytes goes, on disk always, until it is old."""
+
+import hashlib
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rwkv_music.engine import Engine
+from rwkv_music.errors import UserError
+from rwkv_music.files import write_whole
+from rwkv_music.judging import surprise
+from rwkv_music.session import Session, Take
+from rwkv_music.session_file import load_session, save_session
+
+SUFFIX = ".rwkvsession"
+NAME = re.compile(r"[0-9a-f]{32}")
+# Bytes of sessions in memory; those used least go to disk, from where they come back when they are asked for.
+MEMORY = 512 << 20
+# Bytes of sessions on disk, and how many one person has: beyond that the oldest without a kept take go.
+DISK = 4 << 30
+MOST_OF_ONE = 100
+# Seconds after which a session without a kept take is old.
+TIME_TO_LIVE = 7 * 24 * 3600.0
+LONGEST_TITLE = 80
+
+
+class NoSessionError(UserError):
+    """There is no such session, or it is somebody else's: nobody is told which."""
+
+
+@dataclass(eq=False)
+class Sitting:
+    """A session of one person. `lock` is held by whoever changes its tree."""
+
+    name: str
+    # The hash of whose it is.
+    owner: str
+    model: str
+    session: Session
+    kept: set[int] = field(default_factory=set)
+    begun: float = field(default_factory=time.time)
+    touched: float = field(default_factory=time.time)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    # Takes that grow at this moment.
+    growing: set[int] = field(default_factory=set)
+    # Bits of each take's tokens but the first, of the prompt on; of those that were read or made here.
+    _bits: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """What the states of its bar lines take, and its tokens."""
+        pieces = [take.piece for take in self.session.takes]
+        states = {id(moment.state): moment.bytes for piece in pieces for moment in list(piece.moments)}
+        return sum(states.values()) + 64 * sum(piece.length for piece in pieces)
+
+    @property
+    def title(self) -> str:
+        """What its piece is called."""
+        found = re.search(r"^T:(.*)$", self.session.manuscript.beginning, re.MULTILINE)
+        title = found[1].strip() if found else str(self.session.manuscript.plain().get("title", ""))
+        return title[:LONGEST_TITLE] or "Untitled"
+
+    def surprised(self, number: int) -> np.ndarray:
+        """Bits (n - 1,) of a take's tokens (n,), each given those before it."""
+        if number not in self._bits:
+            tokens = self.session.takes[number].piece.memory.tokens
+            self._bits[number] = surprise(self.session.engine, tokens)
+        return self._bits[number]
+
+    def surprised_so_far(self, take: Take, bits: Sequence[float]) -> np.ndarray:
+        """The same of a take that grows, whose new tokens surprised by so many bits."""
+        assert take.parent is not None, "the prompt does not grow"
+        before = self.surprised(take.parent)[: take.piece.prompt_length - 1 + take.after]
+        return np.concatenate([before, np.array(bits)])
+
+    def note_surprise(self, take: Take, bits: Sequence[float]) -> None:
+        """A take has grown."""
+        self._bits[take.number] = self.surprised_so_far(take, bits)
+
+    def plain(self) -> dict[str, Any]:
+        """What stands in the file beside its session."""
+        return {
+            "model": self.model,
+            "title": self.title,
+            "kept": sorted(self.kept),
+            "begun": self.begun,
+            "touched": self.touched,
+            "takes": len(self.session.takes) - 1,
+        }
+
+
+@dataclass(frozen=True)
+class Told:
+    """A session as a list of them tells of it."""
+
+    name: str
+    title: str
+    takes: int
+    kept: int
+    touched: float
+
+
+class SessionStore:
+    """All sessions of all people. Every question names who asks."""
+
+    def __init__(
+        self,
+        folder: Path,
+        engine_of: Callable[[str], Engine],
+        *,
+        memory: int = MEMORY,
+        disk: int = DISK,
+        time_to_live: float = TIME_TO_LIVE,
+    ):
+        """engine_of: the engine of a model by its name. The folder is made. Raises OSError."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = folder
+        self._engine_of = engine_of
+        self._memory, self._disk, self._time_to_live = memory, disk, time_to_live
+        self._lock = threading.RLock()
+        # In memory; the one used last stands last.
+        self._sittings: dict[str, Sitting] = {}
+
+    def __len__(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._sittings)
+
+    def add(self, owner: str, model: str, session: Session) -> Sitting:
+        """A new session of a person. Raises OSError."""
+        sitting = Sitting(secrets.token_hex(16), hashed(owner), model, session)
+        with self._lock:
+            self._sittings[sitting.name] = sitting
+            self._forget_old(sitting.owner)
+        self.keep(sitting)
+        return sitting
+
+    def get(self, owner: str, name: str) -> Sitting:
+        """A person's session, from memory or from disk. Raises NoSessionError, SealedError for a damaged file, OSError."""
+        owner = hashed(owner)
+        with self._lock:
+            sitting = self._sittings.get(name) or self._read(owner, name)
+            if sitting.owner != owner:
+                raise _none()
+            self._sittings[name] = self._sittings.pop(name, sitting)
+            sitting.touched = time.time()
+            return sitting
+
+    def told(self, owner: str) -> list[Told]:
+        """A person's sessions, the one used last first."""
+        return self._told(hashed(owner))
+
+    def _told(self, owner: str) -> list[Told]:
+        found = [(path.stem, _told(path)) for path in (self.folder / owner).glob("*.json")]
+        known = [
+            Told(name, told["title"], int(told["takes"]), len(told["kept"]), told["touched"])
+            for name, told in found
+            if told is not None
+        ]
+        return sorted(known, key=lambda one: one.touched, reverse=True)
+
+    def keep(self, sitting: Sitting) -> None:
+        """Write a session to disk, whole or not at all. Raises OSError."""
+        folder = self.folder / sitting.owner
+        folder.mkdir(exist_ok=True, mode=0o700)
+        with sitting.lock:
+            save_session(sitting.session, sitting.model, folder / (sitting.name + SUFFIX))
+            write_whole(folder / f"{sitting.name}.json", json.dumps(sitting.plain()).encode())
+        self._spill()
+
+    def file(self, sitting: Sitting) -> Path:
+        """Where `keep` wrote a session."""
+        return self.folder / sitting.owner / (sitting.name + SUFFIX)
+
+    def forget(self, owner: str, name: str) -> None:
+        """Let go of a person's session for good. Raises NoSessionError."""
+        with self._lock:
+            sitting = self.get(owner, name)
+            if sitting.growing:
+                raise UserError("this piece is being composed: stop it first")
+            del self._sittings[name]
+            self._remove(self.folder / sitting.owner / name)
+
+    def clean(self) -> None:
+        """Let go of what is old and has no kept take, and of the oldest such until the disk's budget holds."""
+        with self._lock:
+            files = [(told, path) for path in self.folder.glob("*/*.json") if (told := _told(path)) is not None]
+            room = self._disk - sum(_size(path) for _, path in files)
+            now = time.time()
+            for told, path in sorted(files, key=lambda pair: pair[0]["touched"]):
+                old = now - told["touched"] > self._time_to_live
+                if (old or room < 0) and not told["kept"] and not self._is_used(path.stem, now):
+                    room += _size(path)
+                    self._sittings.pop(path.stem, None)
+                    self._remove(path.with_suffix(""))
+
+    def _is_used(self, name: str, now: float) -> bool:
+        sitting = self._sittings.get(name)
+        return sitting is not None and (bool(sitting.growing) or now - sitting.touched < min(60.0, self._time_to_live))
+
+    def _read(self, owner: str, name: str) -> Sitting:
+        path = self.folder / owner / name
+        told = _told(path.with_suffix(".json")) if NAME.fullmatch(name) else None
+        if told is None:
+            raise _none()
+        session = load_session(path.with_suffix(SUFFIX), self._engine_of(told["model"]))
+        kept = {number for number in told["kept"] if 0 <= number < len(session.takes)}
+        sitting = Sitting(name, owner, told["model"], session, kept, told["begun"])
+        self._spill()
+        return sitting
+
+    def _spill(self) -> None:
+        """Those used least leave memory, where it is full; all of them are on disk."""
+        with self._lock:
+            sizes = {name: sitting.bytes for name, sitting in self._sittings.items()}
+            room = self._memory - sum(sizes.values())
+            for name, sitting in list(self._sittings.items())[:-1]:
+                if room >= 0:
+                    break
+                if not sitting.growing and sitting.lock.acquire(blocking=False):
+                    try:
+                        del self._sittings[name]
+                        room += sizes[name]
+                    finally:
+                        sitting.lock.release()
+
+    def _forget_old(self, owner: str) -> None:
+        """The oldest sessions of a person who has too many, but those with kept takes."""
+        for told in self._told(owner)[MOST_OF_ONE - 1 :]:
+            sitting = self._sittings.get(told.name)
+            if not told.kept and not (sitting and sitting.growing):
+                self._sittings.pop(told.name, None)
+                self._remove(self.folder / owner / told.name)
+
+    def _remove(self, stem: Path) -> None:
+        for suffix in (".json", SUFFIX):
+            stem.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def hashed(owner: str) -> str:
+    """The name of a person's folder: it tells nothing of theirs, which is as good as a key."""
+    return hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+
+def _none() -> NoSessionError:
+    return NoSessionError("there is no such piece here: it may be too old, or made in another browser")
+
+
+def _told(path: Path) -> dict[str, Any] | None:
+    """What stands beside a session; None where nothing does, or where it is damaged."""
+    try:
+        told = json.loads(path.read_bytes())
+        numbers = all(isinstance(told[name], (int, float)) for name in ("begun", "touched", "takes"))
+        texts = all(isinstance(told[name], str) for name in ("model", "title"))
+        kept = isinstance(told["kept"], list) and all(isinstance(number, int) for number in told["kept"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return told if numbers and texts and kept else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size + path.with_suffix(SUFFIX).stat().st_size
+    except OSError:
+        return 0

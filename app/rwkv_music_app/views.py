@@ -1,0 +1,129 @@
+"""A take as it is shown: notes, bars and sheet, every version told as what it changes in the one before."""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rwkv_music.compose import Piece
+from rwkv_music.errors import UserError
+from rwkv_music.works import Tune, Work
+from rwkv_music_app.measures import Measure, measures
+from rwkv_music_tokenizers.errors import NotationError
+from rwkv_music_tokenizers.performance import Performance
+
+# A note as it is sent: start and length in ms, pitch, velocity, place of its voice.
+Note = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Everything there is to see of a take."""
+
+    notes: tuple[Note, ...] = ()
+    # (General MIDI program, drums) of each voice.
+    voices: tuple[tuple[int, bool], ...] = ()
+    measures: tuple[Measure, ...] = ()
+    abc: str = ""
+    # The sheet is what a reader would write down of a performance.
+    approximate: bool = False
+    # Why it is no newer than it is.
+    trouble: str = ""
+
+
+class View:
+    """A take, and the versions in which it was shown; any older one is brought up to date by what changed since."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.version = 0
+        self.shown = Shown()
+        # Of each version but the first: how many notes, bars and characters it left as they were.
+        self._left: list[tuple[int, int, int]] = []
+        self._length = -1
+
+    def update(self, piece: Piece, bits: np.ndarray, sheet: bool = True) -> bool:
+        """Look at the piece again; whether there is anything new. sheet: also at its sheet, which takes longer."""
+        length = piece.length
+        with self.lock:
+            if length == self._length and (not sheet or self.shown.abc):
+                return False
+            now = _shown(piece, bits, self.shown, sheet)
+            self._length = length
+            if now == self.shown:
+                return False
+            before, self.shown = self.shown, now
+            self._left.append(
+                (
+                    _common(before.notes, now.notes),
+                    _common(before.measures, now.measures),
+                    _common(before.abc, now.abc),
+                )
+            )
+            self.version += 1
+            return True
+
+    def since(self, version: int) -> dict[str, Any]:
+        """What changed after a version; everything after 0 and after one that never was."""
+        with self.lock:
+            version = version if 0 < version <= self.version else 0
+            left = self._left[version:] if version else [(0, 0, 0)]
+            notes, bars, characters = (
+                (min(column) for column in zip(*left, strict=True))
+                if left
+                else (len(self.shown.notes), len(self.shown.measures), len(self.shown.abc))
+            )
+            now = self.shown
+            return {
+                "base": version,
+                "version": self.version,
+                "notes": {"from": notes, "new": now.notes[notes:]},
+                "bars": {"from": bars, "new": [measure.plain() for measure in now.measures[bars:]]},
+                "abc": {"from": characters, "new": now.abc[characters:]},
+                "voices": now.voices,
+                "approximate": now.approximate,
+                "trouble": now.trouble,
+            }
+
+
+def _shown(piece: Piece, bits: np.ndarray, before: Shown, sheet: bool) -> Shown:
+    """The piece as it is now; what cannot be read yet stays as it was."""
+    try:
+        work = piece.work()
+        played = work.performance
+        notes, voices = _notes(played)
+        found = tuple(measures(piece, work, played, bits))
+        tune = isinstance(work, Tune)
+        text = work.abc if tune or sheet else before.abc
+        return Shown(notes, voices, found, text, approximate=not tune)
+    except (UserError, NotationError) as error:
+        text = _text(piece.work()) if not before.notes else before.abc
+        return Shown(before.notes, before.voices, before.measures, text, before.approximate, str(error)[:200])
+
+
+def _text(work: Work) -> str:
+    return work.abc if isinstance(work, Tune) else ""
+
+
+def _notes(played: Performance) -> tuple[tuple[Note, ...], tuple[tuple[int, bool], ...]]:
+    """Every note, in the order of their beginnings; and who plays."""
+    voices = sorted({(track.program, track.drums) for track in played.tracks}, key=lambda voice: (voice[1], voice[0]))
+    found: list[Note] = []
+    for track in played.tracks:
+        voice = voices.index((track.program, track.drums))
+        starts, ends = (np.rint(played.seconds(track.notes[:, column]) * 1000).astype(int) for column in (0, 1))
+        rows = zip(starts.tolist(), ends.tolist(), track.notes[:, 2:].tolist(), strict=True)
+        found += [(start, max(1, end - start), pitch, loud, voice) for start, end, (pitch, loud) in rows]
+    # By beginning and voice, so that what a new bar adds stands at the end.
+    return tuple(sorted(found, key=lambda note: (note[0], note[4], note[2]))), tuple(voices)
+
+
+def _common(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """How many of the first elements are the same."""
+    if one == other[: len(one)]:
+        return len(one)
+    # By halves: what changes is near the end.
+    return bisect_right(range(min(len(one), len(other))), 0, key=lambda n: one[: n + 1] != other[: n + 1])

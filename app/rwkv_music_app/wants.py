@@ -1,0 +1,103 @@
+"""What a person wants of the studio: how a piece begins and how it goes on, within what one person may ask for."""
+
+from dataclasses import dataclass, fields
+
+from rwkv_music.errors import UserError
+from rwkv_music.library import DEFAULT_MIDI_MODEL, DEFAULT_MODEL
+from rwkv_music.limiting import read_limits
+from rwkv_music.manuscripts.manuscript import Manuscript
+from rwkv_music.manuscripts.wishes import Wishes
+from rwkv_music.opening import Header
+from rwkv_music.prompts import NOTHING, Source, abc_source, content_source, open_source
+from rwkv_music_tokenizers.grammar import Limits
+
+MOST_TAKES = 8
+MOST_BARS = 256
+# Of a file, and tokens of a prompt: heard within seconds.
+MOST_BYTES = 4 << 20
+MOST_PROMPT = 32_768
+LONGEST_FIELD = 200
+
+
+@dataclass(frozen=True)
+class Begin:
+    """How a piece begins; what is "" or None is left to the prompt or the model. Raises UserError for what is too long."""
+
+    # "" chooses by what it begins with.
+    model: str = ""
+    # ABC, or the content of a file and what it is called; neither begins from nothing.
+    text: str = ""
+    content: bytes = b""
+    name: str = ""
+    key: str = ""
+    meter: str = ""
+    tempo: str = ""
+    rhythm: str = ""
+    title: str = ""
+    instruments: str = ""
+    # Hear only so many bars of the prompt.
+    prompt_bars: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self)[4:-1]:
+            if len(getattr(self, field.name)) > LONGEST_FIELD:
+                raise UserError(f"the {field.name} is one short line")
+        if len(self.content) > MOST_BYTES:
+            raise UserError(f"the file has more than {MOST_BYTES >> 20} MiB")
+
+    def source(self) -> Source:
+        """The music in it. Raises UserError."""
+        if self.content:
+            return content_source(self.content, self.name or "the file")
+        return abc_source(self.text, "your tune") if self.text.strip() else NOTHING
+
+    def usual_model(self, source: Source) -> str:
+        """The model that is asked for, or the one for what it begins with."""
+        return self.model or (DEFAULT_MIDI_MODEL if self.instruments or source.performance else DEFAULT_MODEL)
+
+    def manuscript(self, source: Source, language: str) -> Manuscript:
+        """The prompt, made ready for a model's code. Raises UserError."""
+        header = Header(self.key, self.meter, self.rhythm, "", self.title, self.tempo)
+        bars = self.prompt_bars if source is not NOTHING else None
+        manuscript = open_source(source, language, Wishes(header, self.instruments, bars))
+        if len(manuscript.heard()) > MOST_PROMPT:
+            raise UserError("this piece is long: let the model hear only its first bars (Advanced)")
+        return manuscript
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """How a piece goes on. Raises UserError for more than one person may ask for."""
+
+    # Further bars; None goes on until the model ends the piece.
+    bars: int | None = 16
+    takes: int = 1
+    # Brought to its end there, rather than cut.
+    end: bool = False
+    # None draws one. Each take has the next.
+    seed: int | None = None
+    # None is as the model's makers want it.
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    # As `read_limits` takes them.
+    compass: str = ""
+    scale: str = ""
+    drums: bool = True
+    polyphony: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.takes <= MOST_TAKES:
+            raise UserError(f"1 to {MOST_TAKES} takes at once")
+        if self.bars is not None and not 1 <= self.bars <= MOST_BARS:
+            raise UserError(f"1 to {MOST_BARS} bars at once; go on from there for more")
+
+    def limits(self) -> Limits:
+        """What new music is kept to. Raises UserError."""
+        return read_limits(self.compass, self.scale, drums=self.drums, polyphony=self.polyphony)
+
+    def sampling(self) -> dict[str, float | int | None]:
+        """How tokens are drawn, as far as that is said."""
+        names = ("seed", "temperature", "top_p", "top_k", "min_p")
+        return {name: getattr(self, name) for name in names}
