@@ -70,16 +70,22 @@ def _legend(notes: tuple[PlayedNote, ...]) -> str:
 
 def _sound(take: Take) -> str:
     """An <audio> of the beginning, or why there is none."""
-    heard = beginning(take.performance, MOST_SECONDS)
     try:
-        content = smaller(render_wav(write_performance(heard), find_soundfont()))
+        player = audio(take.performance, MOST_SECONDS)
     except RenderError as error:
         return _remark(f"No sound: {error}")
-    source = base64.b64encode(content).decode()
     cut = take.seconds > MOST_SECONDS
-    return f'<audio controls style="width:100%" src="data:audio/wav;base64,{source}"></audio>' + _remark(
+    return player + _remark(
         f"The first {MOST_SECONDS} of {take.seconds:.0f} seconds sound; save() writes all of it." * cut
     )
+
+
+def audio(performance: Performance, seconds: float) -> str:
+    """An <audio> of the first seconds of a performance, its sound in it. Raises RenderError where there is none."""
+    heard = beginning(performance, seconds)
+    content = smaller(render_wav(write_performance(heard), find_soundfont()))
+    source = base64.b64encode(content).decode()
+    return f'<audio controls style="width:100%" src="data:audio/wav;base64,{source}"></audio>'
 
 
 def beginning(played: Performance, seconds: float) -> Performance:

@@ -32,6 +32,16 @@ class PlayedNote(NamedTuple):
     drums: bool
 
 
+def played_notes(performance: Performance) -> tuple[PlayedNote, ...]:
+    """Every note of a performance, in the order of their beginnings."""
+    found: list[PlayedNote] = []
+    for track in performance.tracks:
+        starts, ends = (performance.seconds(track.notes[:, column]).tolist() for column in (0, 1))
+        for start, end, (_, _, pitch, velocity) in zip(starts, ends, track.notes.tolist(), strict=True):
+            found.append(PlayedNote(start, end, pitch, velocity, track.program, track.drums))
+    return tuple(sorted(found))
+
+
 @dataclass(frozen=True, eq=False)
 class Take:
     """Made by `Model.generate` or in a `Session`. Where a form cannot be had, asking for it raises NotationError."""
@@ -76,12 +86,7 @@ class Take:
     @cached_property
     def notes(self) -> tuple[PlayedNote, ...]:
         """Every note that sounds, in the order of their beginnings."""
-        found: list[PlayedNote] = []
-        for track in self.performance.tracks:
-            starts, ends = (self.performance.seconds(track.notes[:, column]).tolist() for column in (0, 1))
-            for start, end, (_, _, pitch, velocity) in zip(starts, ends, track.notes.tolist(), strict=True):
-                found.append(PlayedNote(start, end, pitch, velocity, track.program, track.drums))
-        return tuple(sorted(found))
+        return played_notes(self.performance)
 
     @property
     def seconds(self) -> float:

@@ -16,7 +16,7 @@ from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
 from rwkv_music_training.checkpoints import load_checkpoint
 from rwkv_music_training.config import ConfigError, config_from_json
 from rwkv_music_training.evaluate_notes import evaluate_windows, every_window, some_windows
-from rwkv_music_training.judging.note_measure import is_canonical
+from rwkv_music_training.judging.order import in_order
 from rwkv_music_training.lessons import NotesLesson, note_prompt
 from rwkv_music_training.note_batches import BEGIN, DOCUMENT, NoteBatches, Windows
 from rwkv_music_training.note_corpus import note_corpus
@@ -130,5 +130,5 @@ def test_readings_of_a_lesson_are_the_same_every_time(midi_folder, cache, notes_
 def test_a_grammar_holds_what_is_written():
     grammar = NoteGrammar([BOS])
     for ids in sample_ids(model(3.0), 3, [BOS], EOS, max_length=200, grammar=grammar):
-        assert is_canonical(np.array([BOS, *ids, *[EOS][len(ids) == 200 :]], dtype=np.uint16))
+        assert in_order(np.array([BOS, *ids, *[EOS][len(ids) == 200 :]], dtype=np.uint16))
     assert np.array_equal(grammar.allowed(), NoteGrammar([BOS]).allowed())

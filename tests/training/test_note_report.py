@@ -9,7 +9,7 @@ from rwkv_music.engine import Engine
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_training import report as module
 from rwkv_music_training import train
-from rwkv_music_training.judging.note_measure import is_canonical
+from rwkv_music_training.judging.order import in_order
 from rwkv_music_training.sources import MIDI_SOURCES
 
 
@@ -69,7 +69,7 @@ def test_a_model_of_another_tokenizer_is_one_line(run, midi_folder, tmp_path, ca
 )
 def test_only_what_the_encoder_would_write_is_in_order(music, canonical):
     ids = NoteTokenizer().from_text(f"<bos> <grid> kind:piano meter:4/4 key:C tempo:120 part:0 program:0 {music}")
-    assert is_canonical(ids) == canonical
+    assert in_order(ids) == canonical
 
 
 def test_every_midi_source_is_credited():

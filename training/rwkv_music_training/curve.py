@@ -6,12 +6,9 @@ from pathlib import Path
 
 from rwkv_music_training.checkpoints import Progress
 from rwkv_music_training.readings import Reading, headline
+from rwkv_music_training.telling.curve import CurveError, read_curve
 
-COLUMNS = ("step", "epoch", "tokens", "seconds", "rate", "train", "valid")
-
-
-class CurveError(ValueError):
-    """A curve file that cannot be read; the message names the file and the rule."""
+__all__ = ["Curve", "CurveError", "read_curve"]
 
 
 class Curve:
@@ -51,26 +48,3 @@ class Curve:
             writer.writeheader()
             writer.writerows(rows)
         aside.replace(self.path)
-
-
-def read_curve(path: Path) -> list[dict[str, str]]:
-    """The rows of a curve file, at least one. Raises CurveError."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CurveError(f"{path}: cannot be read ({error})") from error
-    for number, row in enumerate(rows, start=2):
-        if not all(_is_number(row.get(name)) for name in COLUMNS):
-            raise CurveError(f"{path}, line {number}: the columns {', '.join(COLUMNS)} must hold numbers")
-    if not rows:
-        raise CurveError(f"{path}: a curve has at least one row")
-    return rows
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        float(text or "")
-    except ValueError:
-        return False
-    return True

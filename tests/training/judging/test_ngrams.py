@@ -77,6 +77,12 @@ def test_discounts_come_from_the_counts_of_counts():
     np.testing.assert_allclose(discounts(counts), expected)
 
 
+def test_something_is_always_left_for_what_was_never_seen():
+    # No id came once or twice only, so nothing is known of how often new ones come.
+    model = NgramModel([np.array([0, *[1, 2, 3] * 9])], 5, 2)
+    assert (model.distributions(np.array([0, 1, 2, 4, 4])) > 0).all()
+
+
 def test_an_order_of_nothing_is_refused():
     with pytest.raises(ValueError, match="1 or more, not 0"):
         NgramModel([np.array([0, 1])], 5, 0)

@@ -12,6 +12,8 @@ import numpy as np
 
 # Rows of whole distributions that are made at once.
 ROWS = 2048
+# The least that is taken of a count, and that is left of it.
+LEAST_TAKEN = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +129,14 @@ class NgramModel:
 
 
 def discounts(counts: np.ndarray) -> np.ndarray:
-    """(4,): what is taken of counts of 0, 1, 2, and 3 or more, by Chen and Goodman's estimate, within 0..count."""
-    one, two, three, four = (int((counts == number).sum()) for number in range(1, 5))
-    base = one / (one + 2 * two) if one else 0.5
-    taken = [0.0, *(n - (n + 1) * base * after / of if of else n * base / 2 for n, of, after in
-                    ((1, one, two), (2, two, three), (3, three, four)))]  # fmt: skip
-    return np.clip(taken, 0.0, np.array([0.0, 0.95, 1.95, 2.95]))
+    """(4,): what is taken of counts of 0, 1, 2, and 3 or more, by Chen and Goodman's estimate.
+
+    Kept within bounds where counts of counts are too few to tell: something is always left to shorter contexts.
+    """
+    number = [int((counts == count).sum()) for count in range(5)]
+    base = number[1] / (number[1] + 2 * number[2]) if number[1] else 0.5
+    taken = [n - (n + 1) * base * number[n + 1] / number[n] if number[n] else n * base / 2 for n in (1, 2, 3)]
+    return np.concatenate([[0.0], np.clip(taken, LEAST_TAKEN, np.array([1, 2, 3]) - LEAST_TAKEN)])
 
 
 def _find(keys: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,11 @@ import numpy as np
 
 from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.note_grammar import NoteGrammar
-from rwkv_music_tokenizers.note_options import NoteOptions
-from rwkv_music_tokenizers.note_tokens import NoteTokenizer
-from rwkv_music_tokenizers.note_vocabulary import BOS, EOS, GRID, KIND, KINDS
+from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.evaluate_notes import NoteBits, evaluate_windows, every_window
 from rwkv_music_training.judging.copying import Copied, longest_shared
+from rwkv_music_training.judging.order import KIND_PLACE, TOKENIZER, in_order
 from rwkv_music_training.judging.sharing import Sharing
 from rwkv_music_training.judging.statistics import Statistics, statistics
 from rwkv_music_training.judging.steps import steps
@@ -22,12 +21,8 @@ from rwkv_music_training.note_batches import Windows, source_quotas
 from rwkv_music_training.note_corpus import NoteCorpus, note_corpus
 from rwkv_music_training.samples import sample_groups
 
-CLOCK_PLACE, KIND_PLACE = 1, 2
-# A bar, its meter and key, a time, its tempo, a part, its velocity and a pitch that still waits for its length.
-LONGEST_EVENT = 8
 # Pieces written without the grammar, to see how much it is needed.
 FREE_PIECES = 25
-TOKENIZER = NoteTokenizer()
 
 
 @dataclass(frozen=True)
@@ -68,20 +63,6 @@ class NoteFindings:
     shares: np.ndarray
 
 
-def is_canonical(ids: np.ndarray) -> bool:
-    """Whether a document is the one that its own music is encoded as; of one without an end its last event may be cut."""
-    place = int(ids[KIND_PLACE]) - KIND if len(ids) > KIND_PLACE else -1
-    if not 0 <= place < len(KINDS):
-        return False
-    clock = "grid" if ids[CLOCK_PLACE] == GRID else "perf"
-    options = NoteOptions(clock=clock, kind=KINDS[place], silent=True)
-    again = TOKENIZER.encode(TOKENIZER.decode(ids), options)
-    if ids[-1] == EOS:
-        return np.array_equal(again, ids)
-    told = again[:-1]
-    return len(ids) - len(told) <= LONGEST_EVENT and np.array_equal(ids[: len(told)], told)
-
-
 def measure_notes(
     model: Model, config: TrainingConfig, data: Path, cache: Path, count: int, seed: int, say: Callable[[str], None]
 ) -> NoteFindings:
@@ -103,8 +84,8 @@ def measure_notes(
     told(f"{sum(map(len, known)):,} steps of {len(train):,} training pieces")
     quotas = source_quotas(train, config.source_power)
     own, real = _written(own, known), _written(real, known)
-    in_order = float(np.mean([is_canonical(ids) for ids in free]))
-    return NoteFindings(bits, own, real, len(free), in_order, seed, train, quotas / quotas.sum())
+    orderly = float(np.mean([in_order(ids) for ids in free]))
+    return NoteFindings(bits, own, real, len(free), orderly, seed, train, quotas / quotas.sum())
 
 
 def _write(

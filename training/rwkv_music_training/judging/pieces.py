@@ -50,9 +50,13 @@ class TunePiece:
     source: str
     text: str
 
-    @cached_property
+    @property
     def performance(self) -> Performance:
         """See `Piece.performance`."""
+        return self._performance
+
+    @cached_property
+    def _performance(self) -> Performance:
         return Tune(f"X:1\n{self.text}").performance
 
     def document(self, language: str) -> np.ndarray:
@@ -84,9 +88,13 @@ class KeptPiece:
     language: str
     ids: np.ndarray
 
-    @cached_property
+    @property
     def performance(self) -> Performance:
         """See `Piece.performance`."""
+        return self._performance
+
+    @cached_property
+    def _performance(self) -> Performance:
         return performance_of(self.ids, self.language)
 
     def document(self, language: str) -> np.ndarray:

@@ -109,15 +109,20 @@ class EnginePredictor(_Network):
 class ModelPredictor(_Network):
     """A model that may still be learning."""
 
-    def __init__(self, model: Model):
-        self._model = model
+    def __init__(self, model: Model, start: State | None = None):
+        """start: what one piece begins with, where that is not nothing."""
+        self._model, self._start = model, start
         self.vocabulary = model.spec.vocabulary
 
     def _advance(self, ids: Tensor, state: State | None) -> tuple[Tensor, State]:
         with torch.no_grad():
-            state = State.zeros(self._model.spec, len(ids)) if state is None else state
-            logits, state = self._model.forward(ids, state)
+            logits, state = self._model.forward(ids, self._beginning(len(ids)) if state is None else state)
         return logits.float(), state
+
+    def _beginning(self, rows: int) -> State:
+        if self._start is None:
+            return State.zeros(self._model.spec, rows)
+        return self._start.pick([0] * rows)
 
 
 class NgramPredictor:
