@@ -81,9 +81,7 @@ class Carried:
         self._order = Order(documents.lengths, documents.sources, seed, data.source_power)
         self._lanes = data.tokens_per_step // data.window
         # A long document is read in many steps.
-        self._read = lru_cache(maxsize=4 * self._lanes)(
-            lambda document, cycle: drawn(documents, document, cycle, seed, data.unchanged)
-        )
+        self._read = lru_cache(maxsize=4 * self._lanes)(lambda document, cycle: drawn(documents, document, cycle, seed))
         self._epoch = (0, self._line(0))
         # With uneven sources epochs differ a little in length: what is over is left out, what lacks filled up.
         self.per_epoch = self._epoch[1].rows

@@ -1,6 +1,5 @@
 """What one training run is: its model, its method, its data, its schedule, its habits."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -56,11 +55,23 @@ class Method(Frozen):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
+class Augment(Frozen):
+    """How documents are read anew; see `rwkv_music_training.corpus.augment`."""
+
+    # The shares of readings in another key, tempo and loudness. ABC has only keys.
+    transposed: Share = 0.6
+    retimed: Share = 0.0
+    reloud: Share = 0.0
+    # At most so many steps of 5 % faster or slower, and of 8 of the 127 loudnesses up or down.
+    tempo_steps: int = Field(default=3, ge=0)
+    loudness_steps: int = Field(default=2, ge=0)
+
+
 class Data(Frozen):
     """What is read in which order; see `order` and `packing`."""
 
     # Folder that `rwkv-music corpus build` made.
-    corpus: Path | None = None
+    corpus: str | None = None
     # Tokens of a step over all its micro-batches and processes, on average.
     tokens_per_step: int = Field(default=4096, ge=1)
     # Micro-batches of a step; their gradients are added, so that fewer need more memory and nothing else.
@@ -72,8 +83,8 @@ class Data(Frozen):
     carry: bool = False
     # How much is read of each source: its tokens to this power. 1 takes them as they come, 0 evenly.
     source_power: Share = 1.0
-    # Share of the documents of an epoch that are read as they are; the others in another key, tempo, loudness.
-    unchanged: Share = 0.4
+    # How documents are changed as they are read; the same ones in another key, tempo and loudness in each epoch.
+    augment: Augment = Augment()
     # Positions of validation documents that are read at every reading.
     valid_tokens: int = Field(default=200_000, ge=1)
 
@@ -117,10 +128,20 @@ class Schedule(Frozen):
 
 
 class Machine(Frozen):
-    """Where it runs, and how."""
+    """Where it runs, and how; processes are told of in `rwkv_music_training.scale.layout`."""
 
     # "auto" takes a GPU where there is one.
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    # How the model lies on several processes: whole on each, or in shares (of all; of those of a node).
+    spread: Literal["auto", "ddp", "fsdp", "hsdp"] = "auto"
+    # Processes of a node, and nodes: 0 is as many as were started, or as there are GPUs.
+    devices: int = Field(default=0, ge=0)
+    nodes: int = Field(default=0, ge=0)
+    # Neighbouring processes that share every micro-batch, and copies of the model with "hsdp" (0: one a node).
+    context: int = Field(default=1, ge=1)
+    copies: int = Field(default=0, ge=0)
+    # Minutes after which a process that does not answer counts as lost.
+    patience: float = Field(default=10.0, gt=0)
     # "bfloat16": matrix products by autocast, all weights and states stay float32.
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     # Threads on one CPU process, each working on one micro-batch at a time.

@@ -142,7 +142,7 @@ class Packed:
     def _part(self, windows: Windows, place: int) -> np.ndarray:
         """The ids of one window. A bar that is much too long is cut, as memory is finite."""
         document, cycle = int(windows.document[place]), int(windows.cycle[place])
-        ids = drawn(self._documents, document, cycle, self._seed, self._data.unchanged)
+        ids = drawn(self._documents, document, cycle, self._seed)
         begin, end = int(windows.begin[place]), int(windows.end[place])
         if begin == 0 and end >= self._documents.lengths[document]:
             return ids[: 2 * self._data.window]
@@ -150,7 +150,6 @@ class Packed:
         return self._cutting.cut(ids, begin, last)[: 2 * self._data.window]
 
 
-def drawn(documents: Documents, document: int, cycle: int, seed: int, unchanged: float) -> np.ndarray:
-    """The ids of a document in the key and tempo of this cycle, a share of them as they are kept: (n,) int64."""
-    draw = np.random.default_rng([seed, cycle, document])
-    return documents.read(document, draw if draw.random() >= unchanged else None)
+def drawn(documents: Documents, document: int, cycle: int, seed: int) -> np.ndarray:
+    """The ids of a document in the key, tempo and loudness of this cycle: (n,) int64."""
+    return documents.read(document, np.random.default_rng([seed, cycle, document]))
