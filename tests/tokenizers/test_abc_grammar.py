@@ -126,6 +126,58 @@ def test_a_tie_leads_to_the_same_note():
     assert "]" in follow("D4[EG]2[EG]2-|[EG")
 
 
+def test_the_lowest_note_is_tied_to_itself_alone():
+    assert signs(after(HEADER + "[C,,,,-]")) & set("CDE") == {"C"}
+    assert "2" not in follow("[C,,,,-](C"), "C, has to become C,,,,"
+    assert "," in follow("[C,,,,-](C")
+
+
+def test_a_stopped_chord_has_no_ties_inside():
+    assert "-" in follow("[CE")
+    assert "-" not in follow(".[CE") and "-" not in follow("!breath![CE") and "-" not in follow("H[CE")
+
+
+def test_a_chain_of_tied_chords_keeps_the_order_of_its_notes():
+    assert "-" in follow("[CE-][EG") and "-" not in follow("[CE-][GE"), "tied on only where it came first"
+    assert "-" in follow("[CE-][EG]") and "-" not in follow("[CE-][GE]")
+    assert "]" in follow("[CE-][GE"), "any order ends a tie"
+    chain = "[CE-][E-G-]"
+    assert signs(after(HEADER + chain + "[")) & set("CDEFG") == {"E"}
+    assert signs(after(HEADER + chain + "[E")) & set("CDEFG]") == {"G"}
+    assert "]" in follow(chain + "[EG")
+    assert signs(after(HEADER + "D-[D-F-][")) & set("DF") == {"D"}
+    assert signs(after(HEADER + "[D-F-][")) & set("DF") == {"D", "F"}, "the first tie is no chain"
+
+
+def test_a_roll_of_three_units_is_not_bent():
+    assert ">" not in follow("~C3") and "<" not in follow("~C3")
+    assert ">" in follow("~C") and ">" in follow("~C3/2") and ">" in follow("TC3") and ">" in follow("C3")
+    assert "-" in follow("~C3")
+
+
+def test_a_chord_symbol_between_two_bent_notes_takes_the_roll_from_the_second():
+    assert "~" in follow("C>") and "~" in follow('C"G"') and "T" in follow('C>"G"')
+    assert "~" not in follow('C>"G"')
+
+
+def test_what_is_played_to_chord_symbols_ends_with_the_piece():
+    assert "\3" in follow("C/|C8|C4D3E/|]\n"), "no chord symbols"
+    assert "\3" in follow('C|"G"C8|C4D3|]\n') and "\3" not in follow('C/|"G"C8|C4D3E/|]\n')
+    assert "\3" not in follow('"G"C/| ||\n'), "an upbeat that is closed at once"
+    assert "\3" in follow('C/|"G"C8|C4D3E/|]\nF8|]\n'), "the next bar mends it"
+    assert not follow('C/|"G"C8|C4D3E/', ending=Ending.MUST) & set("|:")
+    five = "M:5/4\nL:1/8\nK:C\n"
+    assert "\3" in follow('C2|"G"C9D|C8|]\n', five), "it plays quarters there"
+    assert "\3" not in follow('C|"G"C9D|C8D|]\n', five)
+
+
+def test_chord_symbols_stand_in_meters_of_whole_eighths():
+    assert "G" in follow('"') and "G" not in follow('"', "M:5/16\nL:1/16\nK:C\n")
+    assert "^" in follow('"', "M:5/16\nL:1/16\nK:C\n"), "words may"
+    assert "6" in follow("C8|[M:5/1") and "6" not in follow('"G"C8|[M:5/1')
+    assert "6" in follow('"G"C8|[M:8/1') and "8" in follow('"G"C8|[M:5/')
+
+
 def test_quotes_graces_chords_and_fields_are_closed():
     assert '"' in follow('"G7') and "|" not in follow('"G7') and "\n" not in follow('"^text')
     assert "}" not in follow("{") and "}" in follow("{c") and "|" not in follow("{c}")

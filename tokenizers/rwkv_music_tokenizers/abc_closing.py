@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from rwkv_music_tokenizers.abc_next_lines import FINAL, made_up, may_stand
+from rwkv_music_tokenizers.abc_next_lines import FINAL, hangs, made_up, may_stand
 from rwkv_music_tokenizers.abc_next_music import EOS
 from rwkv_music_tokenizers.abc_spot import Ended, Head, Place, Spot
 
@@ -58,12 +58,12 @@ def _closing_word(spot: Spot, settled: Spot | None, grown: set[str]) -> set[str]
 
 def _is_over(spot: Spot) -> bool:
     """Nothing but the end of the line of text has to come."""
-    return spot.line in FINAL and not (spot.repeat or spot.ending < 0 or spot.blank)
+    return spot.line in FINAL and not (spot.repeat or spot.ending < 0 or spot.blank or spot.hangs)
 
 
 def _last_signs(spot: Spot, begun: Mapping[str, Place]) -> set[str]:
     """What follows a bar that may be the last."""
-    if not spot.sounds or spot.owed or not (spot.room.whole or made_up(spot)):
+    if not spot.sounds or spot.owed or not (spot.room.whole or made_up(spot)) or hangs(spot):
         return set()
     if spot.slurs and ")" in begun:
         return {")"}

@@ -2,7 +2,7 @@
 
 from rwkv_music_tokenizers.abc_next_lengths import chord_steps, close_lengths, longer, sounded, written_steps
 from rwkv_music_tokenizers.abc_next_notes import SIGNS, any_note, begun, missing_tones, most_tones, notes
-from rwkv_music_tokenizers.abc_spot import CLOSE_TONE, Options, Spot
+from rwkv_music_tokenizers.abc_spot import CLOSE_TONE, STOPPED, Options, Spot
 from rwkv_music_tokenizers.grammar import Limits
 
 
@@ -10,12 +10,19 @@ def in_chord(spot: Spot, limits: Limits) -> Options:
     """Between the brackets of a chord."""
     assert spot.chord is not None
     found = notes(spot.but(fresh=False, tones=()), limits) if len(spot.chord) < most_tones(limits) else {}
-    # In a tuplet not every program finds the notes of a chord again.
-    if spot.fresh and spot.tones and not spot.room.open:
+    # In a tuplet, or of a stopped chord, not every program finds the notes again.
+    findable = not spot.room.open and spot.length != STOPPED and in_order(spot)
+    if spot.fresh and spot.tones and findable:
         found["-"] = spot.but(holding=spot.holding + spot.tones, fresh=False, tones=())
     if spot.chord and not missing_tones(spot):
         found["]"] = spot.but(mode="close", chord=None, tones=spot.chord, fresh=False)
     return found
+
+
+def in_order(spot: Spot) -> bool:
+    """Of the chord being written, what is tied to the event before it stands first, and as it stood there."""
+    notes = spot.tones if spot.chord is None else spot.chord
+    return all(tone[0] == tied[0] for tone, tied in zip(notes, spot.tied, strict=False))
 
 
 def grow_close(spot: Spot, limits: Limits) -> Options:
@@ -28,7 +35,8 @@ def settle_close(spot: Spot, limits: Limits) -> Spot | None:
     if not steps:
         return None
     # All notes can be tied once more unless some are.
-    after = sounded(spot, chord_steps(spot, steps), () if spot.holding else spot.tones, spot.holding)
+    again = () if spot.holding or not in_order(spot) else spot.tones
+    after = sounded(spot, chord_steps(spot, steps), again, spot.holding)
     return after.but(inner=None, holding=())
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from rwkv_music_tokenizers.abc_rhythm import read_multiplier
 from rwkv_music_tokenizers.abc_room import length_texts
-from rwkv_music_tokenizers.abc_spot import Options, Sign, Spot
+from rwkv_music_tokenizers.abc_spot import LASTING, ROLLED, STOPPED, Options, Sign, Spot
 from rwkv_music_tokenizers.grammar import Limits
 
 # Bars of one rest.
@@ -15,15 +15,17 @@ RESTS = [str(bars) for bars in range(1, 17)]
 def sounded(spot: Spot, steps: int, tones: tuple[Sign, ...], tied: tuple[Sign, ...] = ()) -> Spot:
     """The spot after an event."""
     room = spot.room.take(steps)
+    split = spot.length == STOPPED or (spot.length == ROLLED and steps == 3 * room.parts)
     return spot.but(
         mode="",
         text="",
-        room=room.but(last=0) if spot.stopped else room,
-        stopped=False,
+        room=room.but(last=0) if split else room,
+        length=LASTING,
         sounds=True,
         fresh=True,
-        tones=() if spot.stopped else tones,
+        tones=() if spot.length == STOPPED else tones,
         tied=tied,
+        joined=bool(spot.tied),
         note=(0, ""),
     )
 

@@ -1,6 +1,8 @@
 """Which bar lines and endings may follow: bars add up, repeats close, a first ending has its second."""
 
-from rwkv_music_tokenizers.abc_room import new_room
+from fractions import Fraction
+
+from rwkv_music_tokenizers.abc_room import Room, new_room
 from rwkv_music_tokenizers.abc_spot import NOTHING, PLAINLY, UNREPEATED, WITH_ENDINGS, Options, Spot
 from rwkv_music_tokenizers.grammar import Limits
 
@@ -11,6 +13,8 @@ STARTS = frozenset({"|:", "::"})
 FIELD = "field"
 # Lines after which the piece may be over, once its line of text is.
 FINAL = frozenset({"||", "|]", ":|", DOUBLED := "|| ||"})
+# Quarters that a program plays a chord symbol at a time, in most meters and in bars of five or seven quarters.
+EIGHTH, QUARTER = Fraction(1, 2), Fraction(1)
 
 
 def lines(spot: Spot) -> Options:
@@ -57,6 +61,7 @@ def settle_bar(spot: Spot, limits: Limits) -> Spot | None:
         upbeat=spot.room.full - spot.room.left if spot.opens and spot.sounds and not whole else spot.upbeat,
         fresh=False,
         tones=(),
+        hangs=hangs(spot) if spot.sounds else spot.hangs,
         fields="",
         altered=(None,) * len(spot.altered),
     )
@@ -68,6 +73,21 @@ def _repeated(spot: Spot, line: str) -> int:
     if line not in ENDS or spot.ending > 1:
         return spot.repeated
     return WITH_ENDINGS if spot.ending else PLAINLY
+
+
+def plays_symbols(room: Room) -> bool:
+    """Bars hold whole eighths, so that what is played to chord symbols ends with them."""
+    return (room.quarters(room.full) / EIGHTH).denominator == 1
+
+
+def hangs(spot: Spot) -> bool:
+    """What is played to chord symbols would sound beyond a bar that ended here; a piece does not end so."""
+    room, bar = spot.room, spot.room.meter.bar
+    if not spot.symbols or not plays_symbols(room):
+        return False
+    by_quarters = bar is not None and bar > 3 and bar.denominator == 1 and bar.numerator % 2
+    played = room.quarters(room.full - room.left) / (QUARTER if by_quarters else EIGHTH)
+    return played.denominator > 1
 
 
 def may_stand(spot: Spot, line: str) -> bool:

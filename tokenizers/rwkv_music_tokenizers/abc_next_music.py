@@ -14,6 +14,7 @@ from rwkv_music_tokenizers.abc_next_lines import (
     grow_bar,
     lines,
     next_ending,
+    plays_symbols,
     settle_bar,
     settle_ending,
 )
@@ -22,9 +23,12 @@ from rwkv_music_tokenizers.abc_room import BROKEN, new_room
 from rwkv_music_tokenizers.abc_spot import (
     CLOSE_NOTE,
     CLOSE_TONE,
+    LASTING,
     NOTE,
     NOTHING,
+    ROLLED,
     SOUND,
+    STOPPED,
     Ended,
     Options,
     Place,
@@ -69,7 +73,7 @@ def plain(spot: Spot, limits: Limits) -> dict[str, Place]:
 def may_end(spot: Spot) -> bool:
     """The piece is complete."""
     closed = spot.line in FINAL and spot.blank and not (spot.repeat or spot.spaced)
-    return closed and not (spot.owed or spot.slurs or spot.tied or spot.ending < 0)
+    return closed and not (spot.owed or spot.slurs or spot.tied or spot.hangs or spot.ending < 0)
 
 
 def _blanks(spot: Spot) -> Options:
@@ -92,12 +96,15 @@ def _marks(spot: Spot, limits: Limits) -> Options:
         found['"'] = waits.but(mode="quote")
     if spot.owed != NOTE and not spot.tied:
         if spot.owed <= SOUND:
-            found["!"] = waits.but(mode="name", stopped=True)
+            found["!"] = waits.but(mode="name", length=STOPPED)
         decorated = waits.but(owed=max(CLOSE_NOTE, spot.owed), marks=spot.marks + 1)
-        found |= dict.fromkeys(SHORT, decorated) | dict.fromkeys("~T", decorated.but(owed=CLOSE_TONE))
-        found |= dict.fromkeys(STOPS, decorated.but(stopped=True))
+        turned = decorated.but(owed=CLOSE_TONE)
+        found |= dict.fromkeys(SHORT, decorated) | dict.fromkeys(STOPS, decorated.but(length=STOPPED))
+        found |= {"T": turned, "~": turned.but(length=max(spot.length, ROLLED))}
         if spot.room.bend:
-            found = {sign: one for sign, one in found.items() if isinstance(one, Spot) and not one.stopped}
+            # A chord symbol between two bent notes takes the second from a roll.
+            most = LASTING if spot.named else ROLLED
+            found = {sign: one for sign, one in found.items() if isinstance(one, Spot) and one.length <= most}
         if spot.blank and _field_may_stand(spot, ""):
             # At the beginning of a line a letter may name a field.
             lines = [letter for letter in FIELDS if _field_may_stand(spot, letter) and spot.line != "start"]
@@ -148,9 +155,9 @@ def grow_quote(spot: Spot, limits: Limits) -> Options:
             found['"'] = done
         if len(spot.text) <= LONGEST_WORDS:
             found |= {sign: spot.but(text=spot.text + ".") for sign in _WORDS}
-    elif not spot.named:
+    elif not spot.named and plays_symbols(spot.room):
         for sign in after("chord", spot.text):
-            found[sign or '"'] = spot.but(text=spot.text + sign) if sign else done.but(named=True)
+            found[sign or '"'] = spot.but(text=spot.text + sign) if sign else done.but(named=True, symbols=True)
     return found
 
 
@@ -204,7 +211,7 @@ def grow_field(spot: Spot, limits: Limits) -> Options:
         return {":": spot.but(text=spot.text + ":")}
     end = "]" if inline else "\n"
     found: Options = {}
-    for sign in after(letter, value):
+    for sign in after("eighths" if letter == "M" and spot.symbols else letter, value):
         found[sign or end] = spot.but(text=spot.text + sign) if sign else end_field(spot, letter, value, limits)
     return found
 

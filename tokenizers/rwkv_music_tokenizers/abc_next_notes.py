@@ -32,6 +32,10 @@ def follows_keys(limits: Limits) -> bool:
 def may_sound(spot: Spot, sign: Sign, limits: Limits) -> bool:
     """That note may be written here; what is tied into it may always."""
     degree, accidental = sign
+    if spot.chord is not None and len(spot.chord) < len(spot.tied) and (spot.joined or spot.holding):
+        # In a chain of tied chords not every program finds notes again that change their order.
+        tied = spot.tied[len(spot.chord)]
+        return degree == tied[0] and accidental in ("", tied[1])
     others = (tone for tone in spot.tied if tone[0] != degree) if spot.chord is not None else ()
     for tone in (*(spot.chord or ()), *others):
         # A step that is altered stands once in a chord: programs differ in which octaves it alters.

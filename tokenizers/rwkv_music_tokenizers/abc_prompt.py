@@ -7,6 +7,7 @@ from rwkv_music_tokenizers.abc_header import field_letter, field_value
 from rwkv_music_tokenizers.abc_lexer import Token
 from rwkv_music_tokenizers.abc_marks import ALTERS, read_barline, read_ending, read_note
 from rwkv_music_tokenizers.abc_next_header import begin_music, end_line, with_key
+from rwkv_music_tokenizers.abc_next_lines import hangs
 from rwkv_music_tokenizers.abc_rhythm import LONGEST_REST, WHOLE, Rhythm, read_multiplier
 from rwkv_music_tokenizers.abc_room import MOST_PARTS, MOST_STEPS, new_room
 from rwkv_music_tokenizers.abc_spot import (
@@ -111,7 +112,9 @@ class Reading:
 
     def _mark(self, kind: str, text: str, spot: Spot) -> None:
         if kind in ("symbol", "annotation"):
-            spot = spot.but(owed=SOUND, marks=spot.marks + 1, named=spot.named or kind == "symbol", line="")
+            spot = spot.but(owed=SOUND, marks=spot.marks + 1, line="")
+            if kind == "symbol":
+                spot = spot.but(named=True, symbols=True)
         elif kind == "decoration":
             spot = spot.but(owed=CLOSE_NOTE, marks=spot.marks + 1, line="")
         elif kind == "slur_open":
@@ -176,7 +179,8 @@ class Reading:
         self.tally.sound(self._last)
         self._tones = tones
         ending = max(0, self._spot.ending)
-        self._spot = self._spot.but(sounds=True, line="", owed=NOTHING, marks=0, named=False, tied=tied, ending=ending)
+        spot = self._spot.but(sounds=True, line="", owed=NOTHING, marks=0, named=False, ending=ending)
+        self._spot = spot.but(tied=tied, joined=bool(spot.tied))
 
     def _rest(self, text: str) -> None:
         assert self._spot is not None
@@ -228,6 +232,7 @@ class Reading:
             sounds=False,
             opens=not single or (spot.opens and not spot.sounds and spot.line != "start"),
             line=text,
+            hangs=hangs(self._in_room(spot)) if spot.sounds else spot.hangs,
             repeat=starts or (spot.repeat and not line.ends),
             slurs=spot.slurs if single else 0,
             tied=spot.tied if single else (),

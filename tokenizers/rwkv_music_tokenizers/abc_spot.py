@@ -8,13 +8,16 @@ from rwkv_music_tokenizers.abc_room import Room, changed
 Sign = tuple[int, str]
 # Slurs inside slurs.
 MOST_SLURS = 2
-# The note before, where it does not matter which it was.
-SOME_NOTE: tuple[Sign, ...] = ((0, ""),)
+# The note before, where it does not matter which it was; no note has that number.
+SOME_NOTE: tuple[Sign, ...] = ((-1, ""),)
 # The text of a header's line that nothing but its end may follow.
 CUT = "%"
 UNREPEATED, WITH_ENDINGS, PLAINLY = range(3)
 # What waits for an event.
 NOTHING, SOUND, NOTE, CLOSE_NOTE, CLOSE_TONE = range(5)
+# What signs do to the length of the event they wait for: a rolled note of three units, and any that is stopped, become
+# several in some programs, so that it cannot be bent, a stopped one not be tied either.
+LASTING, ROLLED, STOPPED = range(3)
 
 
 class Head(NamedTuple):
@@ -51,8 +54,7 @@ class Spot(NamedTuple):
     # Signs that wait for the event, and whether a chord symbol is one of them.
     marks: int = 0
     named: bool = False
-    # One of them is about the event's length, so that it cannot be bent as well.
-    stopped: bool = False
+    length: int = LASTING
     # "|:" waits for ":|"; how the last repeat since a "|:" ended: UNREPEATED, WITH_ENDINGS, or PLAINLY.
     repeat: bool = False
     repeated: int = 0
@@ -68,11 +70,16 @@ class Spot(NamedTuple):
     tones: tuple[Sign, ...] = ()
     # What is tied into the next event, and from within the chord being written.
     tied: tuple[Sign, ...] = ()
+    # The event written last was tied to the one before it.
+    joined: bool = False
     holding: tuple[Sign, ...] = ()
     note: Sign = (0, "")
     # The notes of the chord being written, and the length of its first.
     chord: tuple[Sign, ...] | None = None
     inner: str | None = None
+    # A chord symbol stands in the tune; what a program plays to it still sounds at the bar line that was written last.
+    symbols: bool = False
+    hangs: bool = False
     # Grace notes so far; -1 outside of them.
     graces: int = -1
     # Fields that this bar began with.

@@ -46,9 +46,12 @@ def _all(name: str) -> Iterable[str]:
     if name == "K":
         keys = (tonic + mode for tonic in NAMES for mode in MODES)
         return [*(text for text in keys if (key := read_key(text)) and abs(key.fifths) <= MOST_FIFTHS), "none", "HP"]
-    if name == "M":
+    if name in ("M", "eighths"):
         bars = ((above, below) for below in METERS_BELOW for above in range(1, MOST_BEATS + 1))
         fits = (pair for pair in bars if SHORTEST_BAR <= 32 * pair[0] // pair[1] <= LONGEST_BAR)
+        if name == "eighths":
+            # Meters whose bars are whole eighths.
+            fits = (pair for pair in fits if 8 * pair[0] % pair[1] == 0)
         return [*(f"{above}/{below}" for above, below in fits), "C", "C|", "none"]
     if name == "L":
         return UNITS
