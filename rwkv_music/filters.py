@@ -19,14 +19,26 @@ def draw(
     uniform: float,
 ) -> int:
     """See `rwkv_music_kernels.cpu.draw.draw`, which takes the same and memory to work in."""
-    penalty, temperature, top_p, min_p = settings.tolist()
-    logits = adjust(logits, counts, penalty, biased, biases)
+    penalty, temperature, top_p, min_p, repetition, most = settings.tolist()
+    logits = adjust(repeated(logits, counts, repetition, most), counts, penalty, biased, biases)
     if not math.isfinite(logits.max()):
         return -1
     if temperature == 0:
         return int(logits.argmax())
     cut = keep_top_k(keep_top_p(logits, top_p), top_k) if top_p_first else keep_top_p(keep_top_k(logits, top_k), top_p)
     return pick(temper(keep_min_p(cut, min_p), temperature), uniform)
+
+
+def repeated(logits: np.ndarray, counts: np.ndarray, repetition: float, most: float) -> np.ndarray:
+    """`logits` (V,) in float64, times r where below 0 and by r elsewhere: `repetition` to the count (C,), `most` at most.
+
+    A repetition of 1 leaves them as they are. Source: CTRL, arXiv 1909.05858, 4.1, with counts in place of 0 and 1.
+    """
+    changed = logits.astype(np.float64)
+    factors = np.minimum(repetition**counts, most)
+    known = changed[: counts.size]
+    changed[: counts.size] = np.where(known < 0, known * factors, known / factors)
+    return changed
 
 
 def adjust(

@@ -19,6 +19,7 @@ from rwkv_music.errors import UserError
 
 MAX_SEED = 2**63 - 1
 MAX_TOKEN = 2**31 - 1
+MAX_WINDOW = 4096
 GENERATOR = "pcg64"
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,12 @@ class Recipe:
     penalty: float = 0.0
     # What is left of each count a token later.
     penalty_decay: float = 1.0
+    # By this to the power of its count a token's logit is divided, multiplied where below 0; by `repetition_most` at
+    # most. 1 is off.
+    repetition: float = 1.0
+    repetition_most: float = 1.0
+    # How many of the last tokens are counted; 0 counts all.
+    window: int = 0
     # The token that ends a piece gets (n - end_from) / end_every as the n-th token, from 0; end_every 0 is off.
     end: int = 0
     end_from: float = 0.0
@@ -46,6 +53,9 @@ class Recipe:
     def __post_init__(self):
         _check_number("penalty", self.penalty, 0.0, 100.0, "0 to 100 (0 is off)")
         _check_number("penalty_decay", self.penalty_decay, 0.0, 1.0, "0 to 1 (1 never forgets)")
+        _check_number("repetition", self.repetition, 1.0, 100.0, "1 to 100 (1 is off)")
+        _check_number("repetition_most", self.repetition_most, 1.0, 1e9, "1 or more")
+        _check_integer("window", self.window, MAX_WINDOW, f"a number of tokens, 0 to {MAX_WINDOW} (0 is off)")
         _check_integer("end", self.end, MAX_TOKEN, "a token's number")
         _check_number("end_from", self.end_from, -1e9, 1e9, "a number of tokens")
         _check_number("end_every", self.end_every, 0.0, 1e9, "a number of tokens, 0 or more (0 is off)")
@@ -133,12 +143,13 @@ class Sampler:
         # Tokens of the piece so far, and (C,) how often each came, the older times faded.
         self.step = 0
         self.counts = np.zeros(0)
+        # The tokens in the recipe's window, the last one last.
+        self.recent: list[int] = []
         self._weights = weights
         self._generator = np.random.PCG64(options.seed).advance(draws)
-        self._settings = np.zeros(4)
-        self._settings[1:] = options.temperature, options.top_p, options.min_p
         recipe = options.recipe or Recipe()
-        self._settings[0] = recipe.penalty
+        settings = recipe.penalty, options.temperature, options.top_p, options.min_p
+        self._settings = np.array([*settings, recipe.repetition, recipe.repetition_most], np.float64)
         ends = ((recipe.end, 0.0),) if recipe.end_every else ()
         self._biased = np.array([token for token, _ in (*ends, *recipe.biases)], np.int64)
         self._biases = np.array([amount for _, amount in (*ends, *recipe.biases)], np.float64)
@@ -178,7 +189,11 @@ class Sampler:
         """Take note that the piece goes on with `token`, drawn or not; prompts are not counted."""
         self.step += 1
         recipe = self.options.recipe
-        if recipe is None or recipe.penalty == 0:
+        if recipe is None or (recipe.penalty == 0 and recipe.repetition == 1):
+            return
+        if recipe.window:
+            self.recent = [*self.recent, token][-recipe.window :]
+            self._count_recent(recipe)
             return
         if token >= self.counts.size:
             known = self.counts
@@ -187,10 +202,17 @@ class Sampler:
         self.counts *= recipe.penalty_decay
         self.counts[token] += 1.0 if self._weights is None else self._weights[token]
 
+    def _count_recent(self, recipe: Recipe) -> None:
+        tokens = np.array(self.recent, np.int64)
+        faded = recipe.penalty_decay ** np.arange(tokens.size - 1, -1, -1.0)
+        if self._weights is not None:
+            faded *= self._weights[tokens]
+        self.counts = np.bincount(tokens, faded)
+
     def continued(self, options: SamplingOptions) -> "Sampler":
         """A sampler that goes on from here under other options; another seed starts its own generator afresh."""
         twin = Sampler(options, self.draws if options.seed == self.options.seed else 0, self._weights)
-        twin.step, twin.counts = self.step, self.counts.copy()
+        twin.step, twin.counts, twin.recent = self.step, self.counts.copy(), self.recent
         return twin
 
     def clone(self) -> "Sampler":
@@ -204,6 +226,8 @@ class Sampler:
             counted = np.flatnonzero(self.counts)
             state["step"] = self.step
             state["counts"] = {str(token): float(self.counts[token]) for token in counted}
+            if self.recent:
+                state["recent"] = self.recent
         return state
 
     @classmethod
@@ -212,7 +236,7 @@ class Sampler:
     ) -> "Sampler":
         """The sampler whose `state()` this was. Raises ValueError when it is no such state."""
         alone = {"generator", "seed", "draws"}
-        if set(state) not in (alone, alone | {"step", "counts"}) or state["generator"] != GENERATOR:
+        if set(state) - {"recent"} not in (alone, alone | {"step", "counts"}) or state["generator"] != GENERATOR:
             raise ValueError(
                 f"a generator's state holds generator ({GENERATOR!r}), seed and draws, not {dict(state)!r}"
             )
@@ -220,6 +244,8 @@ class Sampler:
             raise ValueError(f"the generator's seed {state['seed']!r} is not the options' {options.seed}")
         sampler = cls(options, state["draws"], weights)
         sampler._restore(state.get("step", 0), state.get("counts", {}))
+        if "recent" in state:
+            sampler._restore_recent(state["recent"])
         return sampler
 
     def _restore(self, step: Any, counts: Any) -> None:
@@ -233,6 +259,17 @@ class Sampler:
             known = 0 if self._weights is None else self._weights.size
             self.counts = np.zeros(max(known, 1 + max(int(token) for token in counts)))
             self.counts[[int(token) for token in counts]] = list(counts.values())
+
+    def _restore_recent(self, recent: Any) -> None:
+        window = self.options.recipe.window if self.options.recipe else 0
+        known = 10**8 if self._weights is None else self._weights.size
+        if not isinstance(recent, list) or not 0 < len(recent) <= window:
+            raise ValueError(f"recent must be a list of 1 to {window} tokens, the recipe's window")
+        for token in recent:
+            _check_integer("recent", token, known - 1, "tokens of the model")
+        self.recent = recent
+        assert self.options.recipe
+        self._count_recent(self.options.recipe)
 
 
 @cache

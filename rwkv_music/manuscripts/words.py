@@ -1,7 +1,7 @@
 """Music in the words of the published MIDI models, which press and release keys and let time pass."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -37,7 +37,7 @@ def recipe_of(language: str) -> MidiRecipe:
 def published_recipe(language: str) -> Recipe | None:
     """What the makers of a vocabulary's published models do before they draw; None where that is nothing."""
     told = recipe_of(language)
-    recipe = Recipe(told.penalty, told.penalty_decay, told.end, told.end_from, told.end_every, told.biases)
+    recipe = Recipe(**{field.name: getattr(told, field.name) for field in fields(Recipe)})
     return None if recipe == Recipe(end=told.end) else recipe
 
 

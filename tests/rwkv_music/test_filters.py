@@ -74,10 +74,17 @@ def test_a_penalty_takes_its_share_for_each_count_and_a_bias_adds_what_it_is():
     assert adjust(np.zeros(4, np.float32), counts, 0.5, biased, biases).tolist() == [0, -1, 0, 1.5]
 
 
+def test_what_repeats_is_divided_or_multiplied_by_a_factor_of_its_count():
+    logits = np.array([2, -2, 3, 1, -math.inf], np.float32)
+    changed = filters.repeated(logits, np.array([1.0, 2.0, 9.0, 0.0, 1.0]), 2.0, 4.0)
+    assert changed.tolist() == [1, -8, 0.75, 1, -math.inf]
+    assert filters.repeated(logits, np.ones(2), 1.0, 1.0).tolist() == logits.tolist()
+
+
 def test_the_order_of_cuts_decides_how_many_stay():
     # 0.2 of 0.5 + 0.2 + 0.1 are above 0.8 of them, but 0.5 + 0.2 + 0.1 are just 0.8 of all.
     logits = log(0.5, 0.2, 0.11, *[0.19 / 20] * 20)
-    settings = np.array([0.0, 1.0, 0.8, 0.0])
+    settings = np.array([0.0, 1.0, 0.8, 0.0, 1.0, 1.0])
     uniform = math.nextafter(1, 0)
     assert filters.draw(logits, NOTHING, NOBODY, NOTHING, settings, 3, False, uniform) == 1
     assert filters.draw(logits, NOTHING, NOBODY, NOTHING, settings, 3, True, uniform) == 2
@@ -111,6 +118,7 @@ def test_the_native_draw_takes_the_token_of_the_formula(kind, vocabulary):
                 rng.choice([0.0, 1e-300, 0.3, 1.0, 2.0], p=[0.1, 0.1, 0.2, 0.4, 0.2]),
                 rng.choice([1.0, 0.95, 0.8, 0.3, 1e-6]),
                 rng.choice([0.0, 0.0, 0.05, 1.0]),
+                *(rng.choice([1.0, 1.1, 2.0]), rng.choice([1.0, 1.5, 4.0])),
             ]
         )
         given = (
@@ -130,11 +138,11 @@ def test_the_native_draw_takes_the_token_of_the_formula(kind, vocabulary):
 def test_the_native_draw_finds_one_number_that_is_none(odd):
     logits = np.zeros(100, np.float32)
     logits[71] = odd
-    given = logits, NOTHING, NOBODY, NOTHING, np.array([0.0, 1.0, 0.9, 0.0]), 5, False, 0.5
+    given = logits, NOTHING, NOBODY, NOTHING, np.array([0.0, 1.0, 0.9, 0.0, 1.0, 1.0]), 5, False, 0.5
     assert Draw()(*given) == filters.draw(*given) == -1
 
 
 def test_the_native_draw_takes_logits_as_they_lie():
     wide = np.random.default_rng(0).normal(size=(50, 2))
-    given = NOTHING, NOBODY, NOTHING, np.array([0.0, 1.0, 0.9, 0.0]), 0, False, 0.5
+    given = NOTHING, NOBODY, NOTHING, np.array([0.0, 1.0, 0.9, 0.0, 1.0, 1.0]), 0, False, 0.5
     assert Draw()(wide[:, 1], *given) == filters.draw(wide[:, 1].astype(np.float32), *given)

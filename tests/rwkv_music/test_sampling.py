@@ -197,6 +197,24 @@ def test_counts_and_steps_go_on_through_a_file_a_clone_and_other_options():
     assert rest[0] != grown(Sampler(whole.options, 50, WEIGHTS), 50, 50)
 
 
+def test_a_window_of_counted_tokens_goes_on_through_a_file_a_clone_and_other_options():
+    whole = official(Recipe(repetition=1.5, repetition_most=2.0, penalty_decay=0.9, window=20))
+    grown(whole, 50)
+    assert len(whole.recent) == 20
+    saved = Sampler.from_state(whole.options, json.loads(json.dumps(whole.state())), WEIGHTS)
+    twins = (saved, whole.clone(), whole.continued(whole.options))
+    rest = [(grown(twin, 50, 50), twin.counts.tolist()) for twin in (*twins, whole)]
+    assert all(tokens == rest[0] for tokens in rest)
+
+
+@pytest.mark.parametrize("recent", [[], [1] * 21, [64], "1", [1.5]])
+def test_odd_windows_are_refused(recent):
+    options = official(Recipe(repetition=1.5, window=20)).options
+    state = {**Sampler(options).state(), "step": 1, "counts": {}, "recent": recent}
+    with pytest.raises(ValueError, match="recent must be"):
+        Sampler.from_state(options, state, WEIGHTS)
+
+
 def test_options_without_a_recipe_are_written_as_ever():
     options = SamplingOptions()
     assert set(options.plain()) == {"temperature", "top_p", "top_k", "min_p", "seed"}
@@ -222,6 +240,9 @@ def test_a_recipe_of_another_vocabulary_is_refused():
     [
         {"penalty": -1.0},
         {"penalty_decay": 1.5},
+        {"repetition": 0.5},
+        {"repetition_most": 0.5},
+        {"window": -1},
         {"end": -1},
         {"end_from": math.nan},
         {"end_every": -1.0},

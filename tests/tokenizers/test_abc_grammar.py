@@ -149,6 +149,11 @@ def test_a_chain_of_tied_chords_keeps_the_order_of_its_notes():
     assert signs(after(HEADER + "[D-F-][")) & set("DF") == {"D", "F"}, "the first tie is no chain"
 
 
+def test_only_chords_of_a_unit_have_a_number():
+    assert {"2", "/"} <= follow("[CE]") and {"2", "/"} <= follow("[C1E1]")
+    assert not follow("[C2E2]") & set("23/") and "F" in follow("[C2E2]")
+
+
 def test_a_roll_of_three_units_is_not_bent():
     assert ">" not in follow("~C3") and "<" not in follow("~C3")
     assert ">" in follow("~C") and ">" in follow("~C3/2") and ">" in follow("TC3") and ">" in follow("C3")

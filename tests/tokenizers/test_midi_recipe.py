@@ -1,12 +1,13 @@
 """The recipes of the published MIDI models are what their programs do to logits, and ours lets keys come up."""
 
 import json
+from dataclasses import fields
 from importlib.resources import files
 
 import numpy as np
 import pytest
 
-from rwkv_music.filters import adjust
+from rwkv_music.filters import adjust, repeated
 from rwkv_music.sampling import Recipe, Sampler, SamplingOptions
 from rwkv_music_tokenizers.grammar import Limits
 from rwkv_music_tokenizers.midi_recipe import MidiRecipe, midi_recipe
@@ -18,8 +19,7 @@ SAMPLING = PUBLISHED["rwkv-4-midi-120m"]["sampling"]
 
 
 def sampler(recipe: MidiRecipe) -> Sampler:
-    names = ("penalty", "penalty_decay", "end", "end_from", "end_every", "biases")
-    options = SamplingOptions(recipe=Recipe(**{name: getattr(recipe, name) for name in names}))
+    options = SamplingOptions(recipe=Recipe(**{field.name: getattr(recipe, field.name) for field in fields(Recipe)}))
     return Sampler(options, weights=recipe.weights)
 
 
@@ -58,8 +58,35 @@ def test_our_recipe_lets_keys_come_up():
 
 
 def test_a_model_without_such_fields_has_no_penalty():
-    recipe = midi_recipe(MIDI_PIANO, PUBLISHED["midi-piano"]["sampling"])
-    assert (recipe.penalty, recipe.end_every, recipe.biases, recipe.end) == (0.0, 0.0, (), 2)
+    recipe = midi_recipe(MIDI_PIANO, {"temperature": 0.5})
+    assert (recipe.penalty, recipe.repetition, recipe.end_every, recipe.biases, recipe.end) == (0.0, 1.0, 0.0, (), 2)
+
+
+def streamed(logits: np.ndarray, tokens: list[int]) -> np.ndarray:
+    """The logits after these tokens as MIDI-LLM-tokenizer's streaming scripts change them: told from their formula."""
+    counts = np.zeros(logits.size)
+    for age, token in enumerate(reversed(tokens[-256:])):
+        counts[token] += 0.99**age
+    counts[: MIDI_PIANO.words.index("t125") + 1] = 0
+    factors = np.where(logits < 0, 1.1, 1 / 1.1) ** counts
+    changed = logits * factors.clip(1 / 1.5, 1.5)
+    changed[0] -= 1e10
+    return changed
+
+
+def test_the_recipe_of_the_piano_model_is_what_its_scripts_do():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=MIDI_PIANO.vocabulary_size).astype(np.float32)
+    # Few notes many times, so that some reach the most that the penalty comes to.
+    tokens = [int(token) for token in rng.choice([5, 127, 200, 201, 208, 209, 500], 400)]
+    drawn = sampler(midi_recipe(MIDI_PIANO, PUBLISHED["midi-piano"]["sampling"], releases=True))
+    for token in tokens:
+        drawn.follow(token)
+    recipe = drawn.options.recipe
+    assert recipe
+    ours = repeated(logits, drawn.counts, recipe.repetition, recipe.repetition_most)
+    ours = adjust(ours, drawn.counts, recipe.penalty, *map(np.array, zip(*recipe.biases, strict=True)))
+    assert ours == pytest.approx(streamed(logits.astype(np.float64), tokens), abs=1e-12)
 
 
 def test_weights_cannot_be_changed_in_place():

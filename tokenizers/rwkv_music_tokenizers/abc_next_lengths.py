@@ -1,7 +1,6 @@
 """Which lengths may be written after a note, a rest or a chord, and how an event changes the spot."""
 
 from fractions import Fraction
-from functools import lru_cache
 
 from rwkv_music_tokenizers.abc_rhythm import read_multiplier
 from rwkv_music_tokenizers.abc_room import length_texts
@@ -116,15 +115,11 @@ def chord_steps(spot: Spot, steps: int) -> int:
 
 
 def close_lengths(spot: Spot) -> int:
-    """What the number after a chord may be, as if it were a note's."""
-    return _multipliers(spot.room.lengths(), inner_steps(spot), spot.room.parts)
+    """What the number after a chord may be, as if it were a note's.
 
-
-@lru_cache(maxsize=4096)
-def _multipliers(lengths: int, inner: int, parts: int) -> int:
-    """The numbers after a chord that make one of `lengths` of its first note's `inner`."""
-    found = 0
-    for steps in range(1, lengths.bit_length()):
-        if lengths >> steps & 1 and inner and steps * parts % inner == 0:
-            found |= 1 << steps * parts // inner
-    return found
+    Only chords of a unit have one: to some programs it says how long any chord is, not how many times its first note.
+    """
+    inner, lengths, parts = inner_steps(spot), spot.room.lengths(), spot.room.parts
+    if inner == parts:
+        return lengths
+    return (lengths >> inner & 1) << parts

@@ -69,12 +69,13 @@ def draw(logits, counts, biased, biases, settings, top_k, top_p_first, uniform, 
     """The token at `uniform`, or -1 where nothing may be chosen or the logits are not numbers.
 
     logits: (V,) float32, -inf where a token is forbidden. counts: (V,) or (0,) float64, how often each token came.
-    biased, biases: (M,) int64 and float64, tokens and what their logits get. settings: penalty, temperature, top_p and
-    min_p, float64. x, w: (V,) float64, ids, places: (V,) int32, memory to work in.
+    biased, biases: (M,) int64 and float64, tokens and what their logits get. settings: penalty, temperature, top_p,
+    min_p, repetition and the most that it comes to, float64. x, w: (V,) float64, ids, places: (V,) int32, memory to
+    work in.
     """
     penalty, temperature, top_p, min_p = settings[0], settings[1], settings[2], settings[3]
     count = logits.size
-    _adjust(logits, counts, penalty, biased, biases, x, ids)
+    _adjust(logits, counts, penalty, settings[4], settings[5], biased, biases, x, ids)
     top = _highest(x)
     if not math.isfinite(top):
         return -1
@@ -97,10 +98,15 @@ def draw(logits, counts, biased, biases, settings, top_k, top_p_first, uniform, 
 
 
 @_vectorised
-def _adjust(logits, counts, penalty, biased, biases, x, ids):
+def _adjust(logits, counts, penalty, repetition, most, biased, biases, x, ids):
     for token in range(logits.size):
         x[token] = logits[token]
         ids[token] = token
+    if repetition != 1.0:
+        for token in range(counts.size):
+            if counts[token] != 0.0:
+                factor = min(repetition ** counts[token], most)
+                x[token] = x[token] * factor if x[token] < 0.0 else x[token] / factor
     for token in range(counts.size):
         x[token] -= penalty * counts[token]
     for n in range(biased.size):
