@@ -1,13 +1,14 @@
-"""RWKV-4's recurrence in Numba, forward and backward, for a range of strips: LANES channels of one piece.
+"""RWKV-4's recurrence in Numba, forward and backward, for a range of strips: LANES channels of one sequence.
 
-Tensors are addresses of contiguous memory: k, v and y (B, T, C), w and u (C,), states (B, 3, C), see `Kernels.wkv4`.
+Tensors are addresses of contiguous memory: k, v and y (B, T, C), w and u (C,), states (S, 3, C), see `Kernels.wkv4`.
 Bit 0 of `half` is set where k and its gradient are bfloat16, not float32, bit 1 for v, y and theirs; all else is
-float32. A strip is b C / LANES + c; `width` is C, a multiple of LANES.
+float32. A strip is s C / LANES + c; `width` is C, a multiple of LANES. Sequences, `ends` and `kept` are as in `wkv7`.
 
 With A_t and B_t, the sums of e^k v and e^k, faded, behind token t, a state is A e^-p, B e^-p and p. Their gradients
 grow as the sums shrink, so they are kept alike: as ga e^h and gb e^h.
 """
 
+from rwkv_music_kernels.cpu.kernel import numbers
 from rwkv_music_kernels.cpu.rows import CHUNK, compiled
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
@@ -34,21 +35,22 @@ def backward_room() -> int:
 
 
 @compiled
-def forward(k, v, half, w, u, state, y, new_state, marks, keep, tokens, width, start, stop):
+def forward(k, v, half, w, u, state, y, new_state, marks, ends, kept, keep, width, start, stop):
     """y and the new state of strips start to stop; where `keep`, also the state before every chunk.
 
-    marks: (B, ceil(T / CHUNK), 3, C), float32, untouched unless `keep`.
+    marks: (chunks, 3, C), float32, untouched unless `keep`.
     """
-    strips, chunks = width // LANES, (tokens + CHUNK - 1) // CHUNK
+    strips = width // LANES
     for strip in range(start, stop):
-        piece, channel = strip // strips, strip % strips * LANES
-        place = piece * 3 * width + channel
+        sequence, channel = strip // strips, strip % strips * LANES
+        begun, mark = numbers(ends)[sequence], numbers(kept)[sequence]
+        place = sequence * 3 * width + channel
         above, below, top = load(state, place), load(state, place + width), load(state, place + 2 * width)
         decay, bonus = load(w, channel), load(u, channel)
-        for t in range(tokens):
+        for t in range(numbers(ends)[sequence + 1] - begun):
             if keep and t % CHUNK == 0:
-                _put(marks, (piece * chunks + t // CHUNK) * 3 * width + channel, width, above, below, top)
-            at = (piece * tokens + t) * width + channel
+                _put(marks, (mark + t // CHUNK) * 3 * width + channel, width, above, below, top)
+            at = (begun + t) * width + channel
             k_t, v_t = _get(k, at, half & 1), _get(v, at, half >> 1 & 1)
             lifted = add(bonus, k_t)
             most = greater(top, lifted)
@@ -70,26 +72,28 @@ def _next(above, below, top, decay, k, v):
 
 @compiled
 def backward(
-    k, v, half, w, u, new_state, marks, dy, dnew, dk, dv, dw, du, state, dstate, room, tokens, width, start, stop
+    k, v, half, w, u, new_state, marks, dy, dnew, dk, dv, dw, du, state, dstate, room, ends, kept, width, start, stop
 ):
     """The gradients of strips start to stop in all five inputs, from those in y and the new state.
 
-    dy: like v; dnew: float32. marks: what `forward` kept. dw, du: (B, C), float32, what each piece adds.
+    dy: like v; dnew: float32. marks: what `forward` kept. dw, du: (S, C), float32, what each sequence adds.
     """
-    strips, chunks = width // LANES, (tokens + CHUNK - 1) // CHUNK
+    strips = width // LANES
     for strip in range(start, stop):
-        piece, channel = strip // strips, strip % strips * LANES
-        place = piece * 3 * width + channel
+        sequence, channel = strip // strips, strip % strips * LANES
+        begun, mark = numbers(ends)[sequence], numbers(kept)[sequence]
+        tokens = numbers(ends)[sequence + 1] - begun
+        place = sequence * 3 * width + channel
         ga, gb, dtop = load(dnew, place), load(dnew, place + width), load(dnew, place + 2 * width)
         # The sums do not depend on the exponent they are kept with: what moves that one moves the others against it.
         held = muladd(ga, load(new_state, place), mul(gb, load(new_state, place + width)))
         dtop = sub(dtop, held)
         h = sub(zeros(), load(new_state, place + 2 * width))
         decay, bonus, w_sum, u_sum = load(w, channel), load(u, channel), zeros(), zeros()
-        for chunk in range(chunks - 1, -1, -1):
+        for chunk in range((tokens + CHUNK - 1) // CHUNK - 1, -1, -1):
             count = min(tokens - chunk * CHUNK, CHUNK)
-            first = (piece * tokens + chunk * CHUNK) * width + channel
-            _replay(room, marks, (piece * chunks + chunk) * 3 * width + channel, k, v, half, decay, first, count, width)
+            first = (begun + chunk * CHUNK) * width + channel
+            _replay(room, marks, (mark + chunk) * 3 * width + channel, k, v, half, decay, first, count, width)
             for q in range(count - 1, -1, -1):
                 at, before = first + q * width, 3 * q * LANES
                 above, below, top = load(room, before), load(room, before + LANES), load(room, before + 2 * LANES)
@@ -118,8 +122,8 @@ def backward(
         ga, gb = mul(scale, ga), mul(scale, gb)
         dtop = muladd(ga, load(state, place), muladd(gb, load(state, place + width), dtop))
         _put(dstate, place, width, ga, gb, dtop)
-        store(dw, piece * width + channel, w_sum)
-        store(du, piece * width + channel, u_sum)
+        store(dw, sequence * width + channel, w_sum)
+        store(du, sequence * width + channel, u_sum)
 
 
 @compiled

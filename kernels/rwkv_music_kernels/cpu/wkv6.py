@@ -2,12 +2,14 @@
 
 Tensors are addresses of contiguous memory. `inputs` are those of r, k, v, w, each (B, T, H, N); bit n of `half` is set
 where the n-th of them and its gradient are bfloat16, not float32; y is (B, T, H, N) like v, u is (H, N), float32.
-States are (B, H, N, N), float32, a row a value, a column a key. A head is b H + h; `size` is N, a multiple of LANES.
+States are (S, H, N, N), float32, a row a value, a column a key. A head is s H + h; `size` is N, a multiple of LANES.
+Sequences, `ends` and `kept` are as in `wkv7`.
 
 Tokens go in chunks through `room`, see `rows`. S_t is the state behind token t, G_t the loss's gradient in it. Sums
 over keys are gathered lane by lane, NARROW lanes a row of the state, and folded once a token.
 """
 
+from rwkv_music_kernels.cpu.kernel import numbers
 from rwkv_music_kernels.cpu.rows import CHUNK, FLOAT, block, compiled, copy, cover, fold_rows, read, row, write
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
@@ -42,23 +44,26 @@ def backward_room(size: int) -> int:
 
 
 @compiled
-def forward(inputs, half, u, state, y, new_state, marks, room, keep, tokens, heads, size, start, stop):
+def forward(inputs, half, u, state, y, new_state, marks, room, ends, kept, keep, heads, size, start, stop):
     """y and the new state of heads start to stop; where `keep`, also the state before every chunk.
 
-    marks: (B, H, ceil(T / CHUNK), N, N), float32, untouched unless `keep`.
+    marks: (chunks, H, N, N), float32, untouched unless `keep`.
     """
-    square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
+    square, stride = size * size, heads * size
     for head in range(start, stop):
-        first = (head // heads * tokens * heads + head % heads) * size
+        sequence, own = head // heads, head % heads
+        begun, mark = numbers(ends)[sequence], numbers(kept)[sequence] * heads + own
+        tokens, first = numbers(ends)[sequence + 1] - begun, (begun * heads + own) * size
+        chunks = (tokens + CHUNK - 1) // CHUNK
         s = new_state + head * square * FLOAT
         copy(s, state + head * square * FLOAT, square)
         for chunk in range(chunks):
             at, count = first + chunk * CHUNK * stride, min(tokens - chunk * CHUNK, CHUNK)
             _read_chunk(room, inputs, half, at, stride, count, size)
             if keep:
-                copy(marks + (head * chunks + chunk) * square * FLOAT, s, square)
+                copy(marks + (mark + chunk * heads) * square * FLOAT, s, square)
             for q in range(count):
-                _forward_token(s, u + head % heads * size * FLOAT, room, q, size)
+                _forward_token(s, u + own * size * FLOAT, room, q, size)
             write(y, half >> _V & 1, at, stride, count, size, block(room, _Y, size))
 
 
@@ -92,15 +97,18 @@ def _bonus(r, u, k, size):
 
 
 @compiled
-def backward(inputs, half, u, marks, dy, dnew, gradients, du, dstate, room, tokens, heads, size, start, stop):
+def backward(inputs, half, u, marks, dy, dnew, gradients, du, dstate, room, ends, kept, heads, size, start, stop):
     """The gradients of heads start to stop in all six inputs, from those in y and the new state.
 
-    dy: like v; dnew: float32. marks: what `forward` kept. gradients: four addresses, like `inputs`. du: (B, H, N),
-    float32, what each piece adds.
+    dy: like v; dnew: float32. marks: what `forward` kept. gradients: four addresses, like `inputs`. du: (S, H, N),
+    float32, what each sequence adds.
     """
-    square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
+    square, stride = size * size, heads * size
     for head in range(start, stop):
-        first = (head // heads * tokens * heads + head % heads) * size
+        sequence, own = head // heads, head % heads
+        begun, mark = numbers(ends)[sequence], numbers(kept)[sequence] * heads + own
+        tokens, first = numbers(ends)[sequence + 1] - begun, (begun * heads + own) * size
+        chunks = (tokens + CHUNK - 1) // CHUNK
         g, du_head = dstate + head * square * FLOAT, du + head * size * FLOAT
         copy(g, dnew + head * square * FLOAT, square)
         cover(du_head, zeros(), size)
@@ -108,12 +116,12 @@ def backward(inputs, half, u, marks, dy, dnew, gradients, du, dstate, room, toke
             at, count = first + chunk * CHUNK * stride, min(tokens - chunk * CHUNK, CHUNK)
             _read_chunk(room, inputs, half, at, stride, count, size)
             read(block(room, _Y, size), dy, half >> _V & 1, at, stride, count, size)
-            copy(block(room, _STATES, size), marks + (head * chunks + chunk) * square * FLOAT, square)
+            copy(block(room, _STATES, size), marks + (mark + chunk * heads) * square * FLOAT, square)
             for q in range(count - 1):
                 _replay_token(room, q, size)
             for q in range(count - 1, -1, -1):
                 _backward_token(g, room, q, size)
-                _backward_bonus(u + head % heads * size * FLOAT, du_head, room, q, size)
+                _backward_bonus(u + own * size * FLOAT, du_head, room, q, size)
             for n in range(4):
                 write(gradients[n], half >> n & 1, at, stride, count, size, block(room, _GRADIENTS + n, size))
 

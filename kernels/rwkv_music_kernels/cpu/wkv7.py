@@ -2,13 +2,16 @@
 
 Tensors are addresses of contiguous memory. `inputs` are those of r, w, k, v, a, b, each (B, T, H, N); bit n of `half`
 is set where the n-th of them and its gradient are bfloat16, not float32; y is (B, T, H, N) like v. States are
-(B, H, N, N), float32, a row a value, a column a key. A head is b H + h; `size` is N, a multiple of LANES.
+(S, H, N, N), float32, a row a value, a column a key. A head is s H + h; `size` is N, a multiple of LANES. Tokens of all
+B T are one long row, cut into S sequences: pieces or documents; `ends` and `kept` are the addresses of where they begin
+in it and in what is kept of them, see `packed.Sequences`.
 
 Tokens go in chunks of CHUNK, whose rows are brought to float32 in `room`, memory the caller lends, in blocks of
 CHUNK + 1 rows. S_t is the state behind token t, G_t the loss's gradient in it. Sums over keys are gathered lane by
 lane, NARROW lanes a row of the state, and folded once a token.
 """
 
+from rwkv_music_kernels.cpu.kernel import numbers
 from rwkv_music_kernels.cpu.rows import CHUNK, FLOAT, block, compiled, copy, cover, fold_rows, read, row, write
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
@@ -42,15 +45,18 @@ def backward_room(size: int) -> int:
 
 
 @compiled
-def forward(inputs, half, state, y, new_state, marks, moved, room, keep, tokens, heads, size, start, stop):
+def forward(inputs, half, state, y, new_state, marks, moved, room, ends, kept, keep, heads, size, start, stop):
     """y and the new state of heads start to stop; where `keep`, also the state before every chunk and each S_{t-1} a_t.
 
-    marks: (B, H, ceil(T / CHUNK), N, N), moved: (B, T, H, N), both float32 and untouched unless `keep`.
+    marks: (chunks, H, N, N), moved: (B, T, H, N), both float32 and untouched unless `keep`.
     """
-    square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
+    square, stride = size * size, heads * size
     sa = block(room, _MOVED, size)
     for head in range(start, stop):
-        first = (head // heads * tokens * heads + head % heads) * size
+        sequence, own = head // heads, head % heads
+        begun, mark = numbers(ends)[sequence], numbers(kept)[sequence] * heads + own
+        tokens, first = numbers(ends)[sequence + 1] - begun, (begun * heads + own) * size
+        chunks = (tokens + CHUNK - 1) // CHUNK
         s = new_state + head * square * FLOAT
         copy(s, state + head * square * FLOAT, square)
         for chunk in range(chunks):
@@ -59,7 +65,7 @@ def forward(inputs, half, state, y, new_state, marks, moved, room, keep, tokens,
             if chunk == 0:
                 _times(s, block(room, _A, size), room, size)
             if keep:
-                copy(marks + (head * chunks + chunk) * square * FLOAT, s, square)
+                copy(marks + (mark + chunk * heads) * square * FLOAT, s, square)
             for q in range(min(left, CHUNK)):
                 if keep:
                     copy(moved + (at + q * stride) * FLOAT, sa, size)
@@ -90,14 +96,17 @@ def _forward_token(s, room, q, size):
 
 
 @compiled
-def backward(inputs, half, marks, moved, dy, dnew, gradients, dstate, room, tokens, heads, size, start, stop):
+def backward(inputs, half, marks, moved, dy, dnew, gradients, dstate, room, ends, kept, heads, size, start, stop):
     """The gradients of heads start to stop in all seven inputs, from those in y and the new state.
 
     dy: like v; dnew: float32. marks, moved: what `forward` kept. gradients: six addresses, like `inputs`.
     """
-    square, stride, chunks = size * size, heads * size, (tokens + CHUNK - 1) // CHUNK
+    square, stride = size * size, heads * size
     for head in range(start, stop):
-        first = (head // heads * tokens * heads + head % heads) * size
+        sequence, own = head // heads, head % heads
+        begun, mark = numbers(ends)[sequence], numbers(kept)[sequence] * heads + own
+        tokens, first = numbers(ends)[sequence + 1] - begun, (begun * heads + own) * size
+        chunks = (tokens + CHUNK - 1) // CHUNK
         g = dstate + head * square * FLOAT
         copy(g, dnew + head * square * FLOAT, square)
         cover(block(room, _MOVED, size), zeros(), size)
@@ -106,7 +115,7 @@ def backward(inputs, half, marks, moved, dy, dnew, gradients, dstate, room, toke
             count, sa = min(left, CHUNK), moved + at * FLOAT
             _read_chunk(room, inputs, half, at, stride, left, size)
             read(block(room, _Y, size), dy, half >> _V & 1, at, stride, count, size)
-            copy(block(room, _STATES, size), marks + (head * chunks + chunk) * square * FLOAT, square)
+            copy(block(room, _STATES, size), marks + (mark + chunk * heads) * square * FLOAT, square)
             for q in range(count):
                 _replay_token(room, q, sa + q * stride * FLOAT, size)
             for q in range(count - 1, -1, -1):

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, float64, is_grad_enabled
 
 from rwkv_music_kernels.contract import KernelError, check_wkv4, check_wkv6, check_wkv7
+from rwkv_music_kernels.packed import sequences
 from rwkv_music_kernels.reference import ReferenceKernels
 from rwkv_music_kernels.triton import wkv4, wkv6, wkv6_chunk, wkv7, wkv7_chunk
 from rwkv_music_kernels.triton.chunks import chunks, many
 from rwkv_music_kernels.triton.elementwise import TritonElementwise
-from rwkv_music_kernels.triton.sequences import sequences
+from rwkv_music_kernels.triton.sequences import CHUNK
 
 SIZES = (32, 64, 128)
 
@@ -24,7 +25,7 @@ class TritonKernels(TritonElementwise, ReferenceKernels):
         """See `Kernels.wkv4`. Takes no float64."""
         pieces, tokens, _ = check_wkv4(k, v, w, u, state, cu_seqlens)
         _check(k)
-        where = sequences(pieces, tokens, cu_seqlens, k.device)
+        where = sequences(pieces, tokens, cu_seqlens, k.device, CHUNK)
         return wkv4.run([k, v, w, u], state, where, _learning(k, v, w, u, state))
 
     def wkv6(
@@ -35,7 +36,7 @@ class TritonKernels(TritonElementwise, ReferenceKernels):
         _check(r, size)
         if many(r, state):
             return wkv6_chunk.run([r, k, v, w, u], state, chunks(pieces, tokens, cu_seqlens, r.device))
-        where = sequences(pieces, tokens, cu_seqlens, r.device)
+        where = sequences(pieces, tokens, cu_seqlens, r.device, CHUNK)
         return wkv6.run([r, k, v, w, u], state, where, _learning(r, k, v, w, u, state))
 
     def wkv7(
@@ -54,7 +55,7 @@ class TritonKernels(TritonElementwise, ReferenceKernels):
         _check(r, size)
         if many(r, state):
             return wkv7_chunk.run([r, w, k, v, a, b], state, chunks(pieces, tokens, cu_seqlens, r.device))
-        where = sequences(pieces, tokens, cu_seqlens, r.device)
+        where = sequences(pieces, tokens, cu_seqlens, r.device, CHUNK)
         return wkv7.run([r, w, k, v, a, b], state, where, _learning(r, w, k, v, a, b, state))
 
 

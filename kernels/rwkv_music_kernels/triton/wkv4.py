@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from rwkv_music_kernels.triton.sequences import Sequences, launch
+from rwkv_music_kernels.packed import Sequences
+from rwkv_music_kernels.triton.sequences import launch
 
 CHANNELS = 64
 

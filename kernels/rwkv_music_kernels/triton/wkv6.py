@@ -11,7 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from rwkv_music_kernels.triton.sequences import CHUNK, Sequences, launch
+from rwkv_music_kernels.packed import Sequences
+from rwkv_music_kernels.triton.sequences import CHUNK, launch
 from rwkv_music_kernels.triton.wkv7 import backward_rows, rows_of
 
 

@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from rwkv_music_kernels.triton.sequences import CHUNK, Sequences, launch
+from rwkv_music_kernels.packed import Sequences
+from rwkv_music_kernels.triton.sequences import CHUNK, launch
 
 
 @triton.jit

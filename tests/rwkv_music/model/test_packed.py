@@ -170,3 +170,11 @@ def test_a_broken_contract_is_told(ids, rows, ends, rule):
     model = model_of("7")
     with pytest.raises(KernelError, match=rule):
         model.forward(ids, start_of(model, rows), cu_seqlens=ends)
+
+
+@pytest.mark.parametrize("ends", [[0, 3], [0, 5, 4], [1, 4], [0, 6, 5, 4], [0, -2, 4]])
+def test_ends_that_lie_outside_are_told(ends):
+    kernels, k = choose_kernels("cpu", "cpu"), torch.ones(1, 4, 32)
+    state = torch.ones(len(ends) - 1, 3, 32)
+    with pytest.raises(KernelError, match="must start at 0, never fall and end at 4"):
+        kernels.wkv4(k, k, -k[0, 0], k[0, 0], state, torch.tensor(ends))
