@@ -9,24 +9,10 @@ import argparse
 import json
 from pathlib import Path
 
-from torch import Tensor
-
 from rwkv_music.engine import Engine
-from rwkv_music.model.state import State
 from rwkv_music_training.corpus.tunes import read_tunes
-from rwkv_music_training.evaluate import evaluate
-
-
-class Played:
-    """An engine where the trainer expects a model: the same numbers that `generate` draws from."""
-
-    def __init__(self, engine: Engine):
-        self.spec = engine.spec
-        self.weights = {}
-        self._runner = engine.runner
-
-    def forward(self, ids: Tensor, state: State, drop: object = None) -> tuple[Tensor, State]:
-        return self._runner.forward(ids, state, True)
+from rwkv_music_training.judging.predictors import EnginePredictor
+from rwkv_music_training.judging.tune_bits import evaluate
 
 
 def main() -> None:
@@ -38,7 +24,7 @@ def main() -> None:
     exact = 0.0
     for dtype in ("float32", "bfloat16", "int8"):
         engine = Engine.open(options.model, dtype=dtype)
-        bits = evaluate(Played(engine), tunes)["all"].per_character
+        bits = evaluate(EnginePredictor(engine), tunes)["all"].per_character
         exact = exact or bits
         print(json.dumps({"dtype": dtype, "bits_per_character": round(bits, 5), "change": round(bits / exact - 1, 6)}))
 

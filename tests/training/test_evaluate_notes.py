@@ -1,26 +1,21 @@
 """Bits a token, a note and a second, counted on cases whose answer is known; and a run on MIDI that stops and goes on."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from rwkv_music.model.initial import initial_weights, new_spec
-from rwkv_music.model.state import State
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.versions import build_model
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_tokenizers.midi_reader import read_midi
 from rwkv_music_tokenizers.note_grammar import NoteGrammar
 from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
 from rwkv_music_training.checkpoints import load_checkpoint
 from rwkv_music_training.config import ConfigError, config_from_json
-from rwkv_music_training.evaluate_notes import evaluate_windows, every_window, some_windows
 from rwkv_music_training.judging.order import in_order
 from rwkv_music_training.lessons import NotesLesson, note_prompt
-from rwkv_music_training.note_batches import BEGIN, DOCUMENT, NoteBatches, Windows
+from rwkv_music_training.note_batches import NoteBatches
 from rwkv_music_training.note_corpus import note_corpus
-from rwkv_music_training.readings import headline, told
 from rwkv_music_training.samples import sample_ids
 from rwkv_music_training.train import main, newest, read_recipe
 
@@ -30,56 +25,11 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def windows(midi_folder, cache, notes_config) -> Windows:
-    return Windows(note_corpus(midi_folder, "valid", cache, notes_config), notes_config.max_length)
-
-
-def model(head: float) -> Rwkv7:
+def model(head: float):
     """A new model whose logits are scaled by `head`: 0 makes every id as likely as every other."""
     weights = initial_weights(new_spec(2, 64, 896), torch.Generator().manual_seed(0))
     weights["head.weight"] = head * weights["head.weight"]
-    return Rwkv7(new_spec(2, 64, 896), weights, choose_kernels("cpu"))
-
-
-def test_a_uniform_model_pays_the_same_for_every_token(windows):
-    corpus = windows.corpus
-    readings = evaluate_windows(model(0.0), windows, every_window(windows))
-    assert list(readings) == ["all", "songs", "tunes"]
-    for bits in readings.values():
-        assert bits.per_token == pytest.approx(math.log2(896), abs=1e-4)
-    every = readings["all"]
-    assert every.notes == corpus.notes.sum()
-    assert every.seconds == pytest.approx(corpus.seconds.sum())
-    assert every.per_note == pytest.approx(every.bits / corpus.notes.sum())
-    assert every.per_second == pytest.approx(every.bits / corpus.seconds.sum())
-    # All ids but each begin token; what an excerpt says again costs too.
-    assert len(corpus.ids) - len(corpus) <= every.tokens < 1.1 * len(corpus.ids)
-
-
-def test_a_repeated_header_is_not_counted(windows):
-    judge = model(3.0)
-    chosen = next(window for window in every_window(windows) if window[BEGIN])
-    ids = torch.from_numpy(windows.ids(chosen).astype("int64"))
-    logits, _ = judge.forward(ids[None, :-1], State.zeros(judge.spec))
-    costs = -torch.log_softmax(logits[0], dim=-1).gather(1, ids[1:, None])[:, 0] / math.log(2)
-    bits = evaluate_windows(judge, windows, chosen[None])["all"]
-    assert bits.tokens == len(ids) - windows.header(chosen)
-    assert bits.bits == pytest.approx(float(costs[windows.header(chosen) - 1 :].sum()), abs=1e-2)
-
-
-def test_some_windows_are_of_every_source_and_always_the_same(windows):
-    chosen = some_windows(windows, 500)
-    assert np.array_equal(chosen, some_windows(windows, 500))
-    sources = windows.corpus.source[chosen[:, DOCUMENT]]
-    tokens = np.bincount(sources, windows.lengths(chosen))
-    assert len(tokens) == 2 and (abs(tokens - 250) < 128).all()
-
-
-def test_the_config_says_all_sources(windows):
-    readings = evaluate_windows(model(0.0), windows, some_windows(windows, 500))
-    assert set(told(readings)) == {"valid_bits_per_token", "valid_bits_per_note", "valid_bits_per_second"}
-    assert told(readings)["valid_bits_per_token"]["songs"] == pytest.approx(headline(readings["songs"]), abs=1e-4)
+    return build_model(new_spec(2, 64, 896), weights, choose_kernels("cpu"))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 from rwkv_music_tokenizers.note_tokens import transposed
 from rwkv_music_tokenizers.note_vocabulary import BAR, BOS, EOS, PAD
 from rwkv_music_training.excerpts import excerpt, header_length
-from rwkv_music_training.note_batches import BEGIN, DOCUMENT, END, SHIFTS, NoteBatches, Windows, source_quotas, tiles
+from rwkv_music_training.judging.tiles import BEGIN, DOCUMENT, END, Windows, source_quotas, tiles
+from rwkv_music_training.note_batches import SHIFTS, NoteBatches
 from rwkv_music_training.note_corpus import NoteCorpus, note_corpus
 
 

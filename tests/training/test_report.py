@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from rwkv_music.engine import Engine, open_model
+from rwkv_music.engine import Engine
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training.batches import TuneBatches
-from rwkv_music_training.curve import CurveError, read_curve
-from rwkv_music_training.evaluate import evaluate
 from rwkv_music_training.judging.measure import body, in_all_keys
+from rwkv_music_training.judging.predictors import EnginePredictor
+from rwkv_music_training.judging.tune_bits import evaluate
 from rwkv_music_training.lessons import AbcLesson
 from rwkv_music_training.report import main
 from rwkv_music_training.sources import SOURCES, credits_list, sources_table
+from rwkv_music_training.telling.curve import CurveError, read_curve
 from rwkv_music_training.trainer import Trainer
 
 
@@ -125,5 +126,5 @@ def test_every_source_is_credited():
 
 
 def test_bits_of_all_sources_are_their_sum(tunes, run):
-    bits = evaluate(open_model(run / "best"), tunes[:6])
+    bits = evaluate(EnginePredictor(Engine.open(run / "best")), tunes[:6])
     assert bits["all"].text == pytest.approx(bits["made up"].text + bits["other"].text)

@@ -11,8 +11,9 @@ from rwkv_music.model.versions import Model, tensor_shapes
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training import export
 from rwkv_music_training.checkpoints import Progress
-from rwkv_music_training.evaluate import evaluate
 from rwkv_music_training.export import SIZE_LIMIT, ExportError, export_model, machine
+from rwkv_music_training.judging.predictors import ModelPredictor
+from rwkv_music_training.judging.tune_bits import evaluate
 from rwkv_music_training.learner import Learner
 
 
@@ -22,19 +23,19 @@ def model(tiny) -> Model:
 
 
 def test_the_weights_are_bf16_under_their_official_names(tmp_path, tiny, tunes, model):
-    export_model(tmp_path / "best", model, tiny, Progress(step=5), evaluate(model, tunes[:4]))
+    export_model(tmp_path / "best", model, tiny, Progress(step=5), evaluate(ModelPredictor(model), tunes[:4]))
     weights = load_file(tmp_path / "best" / "model.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == tensor_shapes(model.spec)
     assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
 
 
 def test_an_exported_model_opens_and_reads_as_before(tmp_path, tiny, tunes, model):
-    bits = evaluate(model, tunes[:4])
+    bits = evaluate(ModelPredictor(model), tunes[:4])
     export_model(tmp_path / "best", model, tiny, Progress(step=5, tokens=600, seconds=90), bits)
     engine = Engine.open(tmp_path / "best")
     assert engine.spec == model.spec
     assert engine.config is not None and engine.config.name == "tiny" and engine.config.tokenizer == "abc"
-    assert evaluate(open_model(tmp_path / "best"), tunes[:4])["all"].per_character == pytest.approx(
+    assert evaluate(ModelPredictor(open_model(tmp_path / "best")), tunes[:4])["all"].per_character == pytest.approx(
         bits["all"].per_character, abs=0.02
     )
     told = json.loads((tmp_path / "best" / "config.json").read_text())

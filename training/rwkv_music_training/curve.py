@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rwkv_music_training.checkpoints import Progress
-from rwkv_music_training.readings import Reading, headline
+from rwkv_music_training.judging.readings import Reading, headline
 from rwkv_music_training.telling.curve import CurveError, read_curve
 
 __all__ = ["Curve", "CurveError", "read_curve"]

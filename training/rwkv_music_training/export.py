@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from rwkv_music.model.versions import Model
 from rwkv_music_training.checkpoints import Progress
 from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.readings import Reading, told
+from rwkv_music_training.judging.readings import Reading, told
 
 SIZE_LIMIT = 16 * 1024 * 1024
 

@@ -12,11 +12,12 @@ from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.batches import Batches, TuneBatches
 from rwkv_music_training.config import ConfigError, TrainingConfig
 from rwkv_music_training.corpus.tunes import Tune, read_tunes
-from rwkv_music_training.evaluate import evaluate
-from rwkv_music_training.evaluate_notes import evaluate_windows, some_windows
+from rwkv_music_training.judging.note_bits import evaluate_windows, some_windows
+from rwkv_music_training.judging.predictors import ModelPredictor
+from rwkv_music_training.judging.readings import Reading
+from rwkv_music_training.judging.tune_bits import evaluate
 from rwkv_music_training.note_batches import NoteBatches, Windows
 from rwkv_music_training.note_corpus import NoteCorpus, corpus_line, note_corpus
-from rwkv_music_training.readings import Reading
 from rwkv_music_training.samples import sample_ids, sample_tunes, tunebook
 
 # New tokens of a sample that is only looked at.
@@ -51,7 +52,7 @@ class AbcLesson:
 
     def read(self, model: Model) -> Mapping[str, Reading]:
         """Bits a character of whole tunes."""
-        return evaluate(model, self._valid)
+        return evaluate(ModelPredictor(model), self._valid)
 
     def write_samples(self, model: Model, path: Path, title: str) -> None:
         """Two tunes for each prompt in one file."""
@@ -74,7 +75,7 @@ class NotesLesson:
 
     def read(self, model: Model) -> Mapping[str, Reading]:
         """Bits a token of some windows of every source."""
-        return evaluate_windows(model, self._valid, self._chosen)
+        return evaluate_windows(ModelPredictor(model), self._valid, self._chosen)
 
     def write_samples(self, model: Model, path: Path, title: str) -> None:
         """A MIDI file for each prompt, in which the tokens stand as a remark."""

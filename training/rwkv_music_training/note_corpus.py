@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from rwkv_music_tokenizers.note_vocabulary import vocabulary_sha256
-from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.corpus.tunes import CorpusError
-from rwkv_music_training.encoding import Encoded, encode_all
+from rwkv_music_training.encoding import Clock, Encoded, encode_all
 from rwkv_music_training.midi_files import MOST_BYTES, Collection, open_collection
 
 IDS, DOCUMENTS = "ids.npy", "documents.json"
@@ -23,6 +23,19 @@ FEWEST_NOTES = 16
 FILES_A_REPORT = 1000
 # Raised whenever the same file is encoded or kept in another way, so that no old cache is read.
 LAYOUT = 1
+
+
+class Choice(Protocol):
+    """Which files of a collection become documents, and how."""
+
+    @property
+    def tiers(self) -> tuple[str, ...]: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def threads(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +74,7 @@ class NoteCorpus:
 
 
 def note_corpus(
-    data: Path, split: str, cache: Path, config: TrainingConfig, say: Callable[[str], None] = lambda line: None
+    data: Path, split: str, cache: Path, config: Choice, say: Callable[[str], None] = lambda line: None
 ) -> NoteCorpus:
     """The documents of one split of a collection; encoded at the first call, read from `cache` at later ones.
 
@@ -74,14 +87,14 @@ def note_corpus(
     return _read(folder)
 
 
-def _fingerprint(collection: Collection, config: TrainingConfig) -> str:
+def _fingerprint(collection: Collection, config: Choice) -> str:
     """What the ids depend on, in sixteen hexadecimal digits."""
     files = sorted((file.path, file.source) for file in collection.files)
     told = [hashlib.sha256(collection.index).hexdigest(), files, config.clock, vocabulary_sha256(), MOST_BYTES, LAYOUT]
     return hashlib.sha256(json.dumps([*told, FEWEST_NOTES]).encode()).hexdigest()[:16]
 
 
-def _build(collection: Collection, folder: Path, config: TrainingConfig, say: Callable[[str], None]) -> None:
+def _build(collection: Collection, folder: Path, config: Choice, say: Callable[[str], None]) -> None:
     say(f"encoding {len(collection.files):,} files of {collection.place}, kept in {folder}")
     left_out: Counter[str] = Counter()
     done: dict[str, tuple[str, Encoded]] = {}

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from rwkv_music_training.evaluate_notes import NoteBits
+from rwkv_music_training.judging.note_bits import NoteBits
 from rwkv_music_training.judging.note_measure import NoteFindings, Written
+from rwkv_music_training.judging.readings import told
+from rwkv_music_training.judging.recipe import training_of
 from rwkv_music_training.judging.statistics import Statistics
-from rwkv_music_training.readings import told
 from rwkv_music_training.sources import MIDI_SOURCES, Source, credits_list, sources_table
 from rwkv_music_training.tables import settings, story, table
 
@@ -34,7 +35,7 @@ def note_page_values(
     found: NoteFindings, config: Mapping[str, Any], curve: Sequence[Mapping[str, str]], size: int, picture: str
 ) -> dict[str, str]:
     """What the pages say of a model; `config` is its config.json, `size` its weights file in bytes."""
-    every, training = found.bits["all"], config["training"]
+    every, training = found.bits["all"], training_of(config)
     return {
         "name": str(config["name"]),
         "parameters": f"{config['parameters']:,}",

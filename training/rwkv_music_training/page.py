@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rwkv_music_training.evaluate import Bits
 from rwkv_music_training.judging.measure import LONGEST, Findings
+from rwkv_music_training.judging.recipe import training_of
 from rwkv_music_training.judging.sharing import Sharing
 from rwkv_music_training.judging.soundness import Soundness
+from rwkv_music_training.judging.tune_bits import Bits
 from rwkv_music_training.sources import credits_list, sources_table
 from rwkv_music_training.tables import settings, story, table
 
@@ -38,7 +39,7 @@ def page_values(
     found: Findings, config: Mapping[str, Any], curve: Sequence[Mapping[str, str]], size: int, picture: str
 ) -> dict[str, str]:
     """What the pages say of a model; `config` is its config.json, `size` its weights file in bytes."""
-    every, training = found.bits["all"], config["training"]
+    every, training = found.bits["all"], training_of(config)
     return {
         "parameters": f"{config['parameters']:,}",
         "layers": str(training["layers"]),

@@ -1,7 +1,6 @@
 """Measure a trained model, write its page, and install it: `python -m rwkv_music_training.report --model abc-folk`."""
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,20 +10,20 @@ from typing import Any
 import torch
 
 from rwkv_music.checkpoint.load import CheckpointError
-from rwkv_music.engine import open_model
+from rwkv_music.engine import Engine
 from rwkv_music.library import ModelNotFoundError, find_model
-from rwkv_music.model.versions import Model
-from rwkv_music_training.config import ConfigError, config_from_json
+from rwkv_music.terminal import tell
 from rwkv_music_training.corpus.tunes import CorpusError
-from rwkv_music_training.curve import CurveError, read_curve
 from rwkv_music_training.install import install_model
 from rwkv_music_training.judging.abc2midi import JudgeError
 from rwkv_music_training.judging.measure import measure
 from rwkv_music_training.judging.note_measure import measure_notes
+from rwkv_music_training.judging.predictors import EnginePredictor, Predictor
+from rwkv_music_training.judging.recipe import RecipeError, note_recipe
 from rwkv_music_training.picture import draw_curve
 from rwkv_music_training.reports import AbcReport, NotesReport, Report
 from rwkv_music_training.tables import fill
-from rwkv_music_training.trainer import say
+from rwkv_music_training.telling.curve import CurveError, read_curve
 
 
 class ReportError(ValueError):
@@ -56,7 +55,7 @@ def report(options: argparse.Namespace) -> None:
     curve = options.curve or page.with_name(f"{page.stem}-curve.csv")
     rows = read_curve(curve)
     torch.set_num_threads(1)
-    found = measured(files.config.tokenizer, open_model(options.model), config, options)
+    found = measured(files.config.tokenizer, EnginePredictor(Engine.open(options.model)), config, options)
 
     page.parent.mkdir(parents=True, exist_ok=True)
     picture = page.with_name(f"{page.stem}-curve.svg")
@@ -69,17 +68,17 @@ def report(options: argparse.Namespace) -> None:
     if options.install:
         told = {**config, **found.measured()}
         install_model(files.weights.parent, options.install, told, fill(found.card, values), picture)
-    say(f"written: {page}{f', {options.install}' if options.install else ''}")
+    tell(f"written: {page}{f', {options.install}' if options.install else ''}")
 
 
-def measured(tokenizer: str, model: Model, config: dict[str, Any], options: argparse.Namespace) -> Report:
+def measured(tokenizer: str, predictor: Predictor, config: dict[str, Any], options: argparse.Namespace) -> Report:
     """Measure a model as music of its tokenizer is measured. Raises ReportError for one that is not trained here."""
     if tokenizer == "abc":
-        return AbcReport(measure(model, options.data, options.tunes, options.seed, say))
+        return AbcReport(measure(predictor, options.data, options.tunes, options.seed, tell))
     if tokenizer == "notes":
-        training = config_from_json(json.dumps(config["training"]), "config.json, training")
+        recipe = note_recipe(config)
         return NotesReport(
-            measure_notes(model, training, options.data, options.cache, options.tunes, options.seed, say)
+            measure_notes(predictor, recipe, options.data, options.cache, options.tunes, options.seed, tell)
         )
     raise ReportError(f"no report on models of the tokenizer {tokenizer!r}: it must be abc or notes")
 
@@ -101,12 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report(parse(arguments))
     except (
         CheckpointError,
-        ConfigError,
         CorpusError,
         CurveError,
         JudgeError,
         ModelNotFoundError,
         OSError,
+        RecipeError,
         ReportError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,14 +12,7 @@ from rwkv_music.model.versions import Model
 from rwkv_music_tokenizers.abc_tokens import decode, encode
 from rwkv_music_tokenizers.grammar import Grammar
 from rwkv_music_training.corpus.tunes import BEGIN, END
-
-
-def draw(logits: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator) -> torch.Tensor:
-    """One id a row, from the smallest set of ids whose probabilities reach `top_p`. logits: (B, V); returns (B,)."""
-    probabilities, order = torch.softmax(logits.float() / temperature, dim=-1).sort(dim=-1, descending=True)
-    before = probabilities.cumsum(dim=-1) - probabilities
-    place = torch.multinomial(probabilities.masked_fill(before >= top_p, 0.0), 1, generator=generator)
-    return order.gather(1, place)[:, 0]
+from rwkv_music_training.judging.writing import draw
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from rwkv_music_training.judging.recipe import training_of
+
 # Settings of a run that say nothing of the model it makes.
 UNTOLD = {
     "name",
@@ -36,7 +38,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def settings(training: Mapping[str, Any], ffn: int) -> str:
     """The settings of a run; of steps and minutes the one that counted."""
-    unused = "steps" if training["minutes"] > 0 else "minutes"
+    unused = "steps" if training.get("minutes", 0) > 0 else "minutes"
     told = {**training, "ffn": ffn}
     untold = UNTOLD | {unused} | (NOTES_ONLY if training.get("tokenizer", "abc") == "abc" else set())
     rows = [(name, json.dumps(value)) for name, value in told.items() if name not in untold]
@@ -47,7 +49,7 @@ def story(config: Mapping[str, Any], curve: Sequence[Mapping[str, str]], unit: s
     """How long it was trained, on what, and which reading was kept; `unit` and `pieces` are what it reads, in words."""
     trained, last = config["trained"], curve[-1]
     seconds = float(last["seconds"])
-    kind = "a moving average" if config["training"]["average"] else "the last ones"
+    kind = "a moving average" if training_of(config).get("average") else "the last ones"
     return (
         f"{int(last['tokens']) / 1e6:.1f} million {unit} ({float(last['epoch']):.1f} epochs, {int(last['step']):,} "
         f"steps) in {seconds / 60:.0f} minutes, {int(last['tokens']) / seconds:,.0f} {unit} a second, on "

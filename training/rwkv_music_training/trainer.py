@@ -17,10 +17,10 @@ from rwkv_music_training.checkpoints import Checkpoint, Progress, check_tensors,
 from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.curve import Curve
 from rwkv_music_training.export import export_model
+from rwkv_music_training.judging.readings import Reading, headline
 from rwkv_music_training.learner import Learner
 from rwkv_music_training.lessons import Lesson
 from rwkv_music_training.optimizer import learning_rate
-from rwkv_music_training.readings import Reading, headline
 
 REPORT_SECONDS = 10.0
 MOST_SKIPPED_IN_A_ROW = 20

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rwkv_music.model.initial import initial_weights, new_spec
-from rwkv_music.model.v7 import Rwkv7
+from rwkv_music.model.versions import Model, build_model
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_tokenizers.bars import BarCount
 from rwkv_music_training.judging.abc2midi import abc2midi_errors, find_abc2midi, kind_of
@@ -22,10 +22,10 @@ def program():
 
 
 @pytest.fixture(scope="module")
-def model() -> Rwkv7:
+def model() -> Model:
     """A model that has learnt nothing, and that hardly ever ends a tune."""
     spec = new_spec(2, 64, 128)
-    return Rwkv7(spec, initial_weights(spec, torch.Generator().manual_seed(0)), choose_kernels("cpu"))
+    return build_model(spec, initial_weights(spec, torch.Generator().manual_seed(0)), choose_kernels("cpu"))
 
 
 def test_abc2midi_reads_a_good_tune_without_an_error(program):

@@ -5,18 +5,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rwkv_music.model.versions import Model
+from rwkv_music_tokenizers.abc_tokens import decode
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_training.corpus.tunes import Tune, read_tunes
-from rwkv_music_training.evaluate import Bits, evaluate
 from rwkv_music_training.judging.abc2midi import find_abc2midi
 from rwkv_music_training.judging.copying import longest_copies
+from rwkv_music_training.judging.predictors import Predictor
 from rwkv_music_training.judging.sharing import Sharing
 from rwkv_music_training.judging.soundness import Soundness, judge
-from rwkv_music_training.samples import sample_many
+from rwkv_music_training.judging.tune_bits import Bits, evaluate
+from rwkv_music_training.judging.writing import opening_of, write
 
 # Longer tunes are cut, and counted as unfinished.
 LONGEST = 2500
+# What tunes are drawn with, as the pages say.
+TEMPERATURE, TOP_P = 0.9, 0.95
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Findings:
     known_texts: int
 
 
-def measure(model: Model, data: Path, count: int, seed: int, say: Callable[[str], None]) -> Findings:
+def measure(predictor: Predictor, data: Path, count: int, seed: int, say: Callable[[str], None]) -> Findings:
     """Measure a model on the data folder. Raises CorpusError and JudgeError."""
     program = find_abc2midi()
     started = time.monotonic()
@@ -52,10 +55,20 @@ def measure(model: Model, data: Path, count: int, seed: int, say: Callable[[str]
 
     everything = read_tunes(data / "valid.jsonl.zst", ("A", "B"))
     real = [tune for tune in everything if tune.tier == "A"]
-    bits = evaluate(model, real)
+    bits = evaluate(predictor, real)
     told(f"{bits['all'].per_character:.4f} bits/char on {len(real)} validation tunes")
-    bits_all_tiers = evaluate(model, everything)
-    tunes = sample_many(model, count, seed=seed, max_length=LONGEST)
+    bits_all_tiers = evaluate(predictor, everything)
+    written = write(
+        predictor,
+        count,
+        opening_of("abc"),
+        masked=False,
+        temperature=TEMPERATURE,
+        top_p=TOP_P,
+        seed=seed,
+        longest=LONGEST,
+    )
+    tunes = [decode(piece.ids.tolist()) for piece in written]
     told(f"{len(tunes)} tunes written, {sum(map(len, tunes)):,} characters")
     sound, sound_all_tiers = judge(tunes, program), judge([tune.text for tune in everything], program)
     of_tier_a = zip(everything, sound_all_tiers.verdicts, strict=True)
@@ -70,7 +83,7 @@ def measure(model: Model, data: Path, count: int, seed: int, say: Callable[[str]
         bits,
         bits_all_tiers,
         tuple(tunes),
-        sum(len(text) >= LONGEST for text in tunes),
+        sum(not piece.ended for piece in written),
         seed,
         sound,
         sound_real,

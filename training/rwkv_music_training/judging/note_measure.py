@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rwkv_music.model.versions import Model
-from rwkv_music_tokenizers.note_grammar import NoteGrammar
-from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
-from rwkv_music_training.config import TrainingConfig
-from rwkv_music_training.evaluate_notes import NoteBits, evaluate_windows, every_window
+from rwkv_music_tokenizers.note_vocabulary import EOS
 from rwkv_music_training.judging.copying import Copied, longest_shared
+from rwkv_music_training.judging.note_bits import NoteBits, evaluate_windows, every_window
 from rwkv_music_training.judging.order import KIND_PLACE, TOKENIZER, in_order
+from rwkv_music_training.judging.predictors import Predictor
+from rwkv_music_training.judging.recipe import NoteRecipe
 from rwkv_music_training.judging.sharing import Sharing
 from rwkv_music_training.judging.statistics import Statistics, statistics
 from rwkv_music_training.judging.steps import steps
-from rwkv_music_training.note_batches import Windows, source_quotas
+from rwkv_music_training.judging.tiles import Windows, source_quotas
+from rwkv_music_training.judging.writing import opening_of, write
 from rwkv_music_training.note_corpus import NoteCorpus, note_corpus
-from rwkv_music_training.samples import sample_groups
 
 # Pieces written without the grammar, to see how much it is needed.
 FREE_PIECES = 25
@@ -64,7 +63,7 @@ class NoteFindings:
 
 
 def measure_notes(
-    model: Model, config: TrainingConfig, data: Path, cache: Path, count: int, seed: int, say: Callable[[str], None]
+    predictor: Predictor, recipe: NoteRecipe, data: Path, cache: Path, count: int, seed: int, say: Callable[[str], None]
 ) -> NoteFindings:
     """Measure a model on the collection it was trained on. Raises CorpusError."""
     started = time.monotonic()
@@ -72,39 +71,36 @@ def measure_notes(
     def told(line: str) -> None:
         say(f"{time.monotonic() - started:4.0f} s  {line}")
 
-    train, valid = (note_corpus(data, split, cache, config, told) for split in (config.train_file, config.valid_file))
-    windows = Windows(valid, config.max_length)
-    bits = evaluate_windows(model, windows, every_window(windows))
+    train, valid = (note_corpus(data, split, cache, recipe, told) for split in (recipe.train_file, recipe.valid_file))
+    windows = Windows(valid, recipe.max_length)
+    bits = evaluate_windows(predictor, windows, every_window(windows))
     told(f"{bits['all'].per_note:.4f} bits/note on {len(valid)} validation pieces")
-    free = _write(model, config, min(count, FREE_PIECES), seed, None)
-    own = _write(model, config, count, seed, NoteGrammar([BOS]))
+    free = _write(predictor, recipe, min(count, FREE_PIECES), seed, masked=False)
+    own = _write(predictor, recipe, count, seed, masked=True)
     told(f"{len(own)} pieces written, {sum(map(len, own)):,} tokens")
     real = [windows.ids(windows.of(number)[0]) for number in range(len(valid))]
     known = [steps(TOKENIZER.decode(train.document(number))) for number in range(len(train))]
     told(f"{sum(map(len, known)):,} steps of {len(train):,} training pieces")
-    quotas = source_quotas(train, config.source_power)
+    quotas = source_quotas(train, recipe.source_power)
     own, real = _written(own, known), _written(real, known)
     orderly = float(np.mean([in_order(ids) for ids in free]))
     return NoteFindings(bits, own, real, len(free), orderly, seed, train, quotas / quotas.sum())
 
 
-def _write(
-    model: Model, config: TrainingConfig, count: int, seed: int, grammar: NoteGrammar | None
-) -> list[np.ndarray]:
+def _write(predictor: Predictor, recipe: NoteRecipe, count: int, seed: int, *, masked: bool) -> list[np.ndarray]:
     """Pieces from nothing, up to their end or the longest window that the model has learnt."""
-    room = config.max_length - 1
-    pieces = sample_groups(
-        model,
+    pieces = write(
+        predictor,
         count,
-        [BOS],
-        EOS,
-        temperature=config.temperature,
-        top_p=config.top_p,
+        opening_of("notes"),
+        masked=masked,
+        temperature=recipe.temperature,
+        top_p=recipe.top_p,
         seed=seed,
-        max_length=room,
-        grammar=grammar,
+        longest=recipe.max_length - 1,
+        closing=False,
     )
-    return [np.array([BOS, *ids, *[EOS][len(ids) == room :]], dtype=np.uint16) for ids in pieces]
+    return [piece.ids.astype(np.uint16) for piece in pieces]
 
 
 def _written(documents: Sequence[np.ndarray], known: Sequence[np.ndarray]) -> Written:

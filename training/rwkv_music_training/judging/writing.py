@@ -14,7 +14,6 @@ from rwkv_music_tokenizers.grammar import NO_LIMITS, Ending, Grammar
 from rwkv_music_tokenizers.note_grammar import NoteGrammar
 from rwkv_music_tokenizers.note_vocabulary import BOS, EOS
 from rwkv_music_training.judging.predictors import Predictor
-from rwkv_music_training.samples import draw
 
 # Pieces that are written together.
 ROWS = 32
@@ -61,10 +60,11 @@ def write(
     top_p: float = 1.0,
     seed: int = 1,
     longest: int = 2048,
+    closing: bool = True,
 ) -> list[Written]:
     """`count` pieces from nothing, each up to its end or `longest` ids; every ROWS draw from their own generator.
 
-    masked: only what the grammar allows is drawn, and a piece that has come to `longest` is brought to its end.
+    masked: only what the grammar allows is drawn; closing: a masked piece of `longest` ids is brought to its end.
     """
     return [
         piece
@@ -78,6 +78,7 @@ def write(
             top_p,
             torch.Generator().manual_seed(1000 * seed + start // ROWS),
             longest,
+            TO_CLOSE if masked and closing else 0,
         )
     ]
 
@@ -92,12 +93,13 @@ def _together(
     top_p: float,
     generator: torch.Generator,
     longest: int,
+    more: int,
 ) -> list[Written]:
     rows: list[list[int]] = [list(opening.ids) for _ in range(count)]
     ended = [False] * count
     logits, memory = predictor.begin(opening.ids, count)
     alive = list(range(count))
-    for place in range(longest + (TO_CLOSE if grammars else 0)):
+    for place in range(longest + more):
         if grammars:
             logits, keep = _masked(logits, [grammars[row] for row in alive], closing=place >= longest)
         else:
@@ -129,3 +131,11 @@ def _masked(logits: torch.Tensor, grammars: Sequence[Grammar], closing: bool) ->
         allowed.append(grammar.allowed())
     masks = np.stack(allowed)
     return logits.masked_fill(~torch.from_numpy(masks), -torch.inf), np.flatnonzero(masks.any(axis=1)).tolist()
+
+
+def draw(logits: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator) -> torch.Tensor:
+    """One id a row, from the smallest set of ids whose probabilities reach `top_p`. logits: (B, V); returns (B,)."""
+    probabilities, order = torch.softmax(logits.float() / temperature, dim=-1).sort(dim=-1, descending=True)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    place = torch.multinomial(probabilities.masked_fill(before >= top_p, 0.0), 1, generator=generator)
+    return order.gather(1, place)[:, 0]

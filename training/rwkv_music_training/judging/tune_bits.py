@@ -1,17 +1,13 @@
 """How many bits a character costs a model: whole tunes from a fresh state, and the music after the K: line alone."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch.nn import functional
+import numpy as np
 
-from rwkv_music.model.state import State
-from rwkv_music.model.versions import Model
-from rwkv_music_training.batches import by_length, pad
 from rwkv_music_training.corpus.tunes import Tune, document
-from rwkv_music_training.readings import Cost
+from rwkv_music_training.judging.predictors import Predictor
+from rwkv_music_training.judging.readings import Cost
 
 
 @dataclass(frozen=True)
@@ -62,31 +58,22 @@ class Bits:
 NOTHING = Bits(0, 0, 0.0, 0.0, 0, 0.0)
 
 
-@torch.no_grad()
-def token_bits(model: Model, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> list[torch.Tensor]:
-    """The cost in bits of every character and of the end token of each tune: a float32 vector a tune."""
-    documents = [document(tune.text) for tune in tunes]
-    costs: list[torch.Tensor] = [torch.empty(0)] * len(tunes)
-    for group in by_length([len(ids) for ids in documents], tokens_per_batch):
-        batch = pad([documents[index] for index in group])
-        logits, _ = model.forward(batch.inputs, State.zeros(model.spec, len(group)))
-        nats = functional.cross_entropy(logits.float().transpose(1, 2), batch.targets, reduction="none")
-        for row, index in enumerate(group):
-            costs[index] = nats[row, : len(documents[index]) - 1] / math.log(2)
-    return costs
+def token_bits(predictor: Predictor, tunes: Sequence[Tune]) -> list[np.ndarray]:
+    """The cost in bits of every character and of the end token of each tune: a float64 vector a tune."""
+    return [guess.bits for guess in predictor.read([document(tune.text) for tune in tunes])]
 
 
-def evaluate(model: Model, tunes: Sequence[Tune], tokens_per_batch: int = 8192) -> dict[str, Bits]:
+def evaluate(predictor: Predictor, tunes: Sequence[Tune]) -> dict[str, Bits]:
     """The cost of the tunes by source, and of all of them under "all"."""
     by_source: dict[str, Bits] = {}
-    for tune, costs in zip(tunes, token_bits(model, tunes, tokens_per_batch), strict=True):
+    for tune, costs in zip(tunes, token_bits(predictor, tunes), strict=True):
         bits = Bits(
             tunes=1,
             characters=len(costs) - 1,
-            text=float(costs[:-1].double().sum()),
+            text=float(costs[:-1].sum()),
             end=float(costs[-1]),
             body_characters=len(costs) - 1 - tune.body_start,
-            body=float(costs[tune.body_start : -1].double().sum()),
+            body=float(costs[tune.body_start : -1].sum()),
         )
         by_source[tune.source] = by_source.get(tune.source, NOTHING) + bits
     return {"all": sum(by_source.values(), NOTHING), **dict(sorted(by_source.items()))}

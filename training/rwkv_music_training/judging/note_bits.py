@@ -1,18 +1,13 @@
 """What MIDI costs a model: bits a token, a note and a second of music, in windows that do not change."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from rwkv_music.model.state import State
-from rwkv_music.model.versions import Model
-from rwkv_music_training.batches import by_length, pad
 from rwkv_music_training.excerpts import is_note
-from rwkv_music_training.note_batches import BEGIN, DOCUMENT, Windows
-from rwkv_music_training.readings import Cost
+from rwkv_music_training.judging.predictors import Predictor
+from rwkv_music_training.judging.readings import Cost
+from rwkv_music_training.judging.tiles import BEGIN, DOCUMENT, Windows
 
 
 @dataclass(frozen=True)
@@ -81,33 +76,18 @@ def some_windows(windows: Windows, tokens: int) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-@torch.no_grad()
-def evaluate_windows(
-    model: Model, windows: Windows, chosen: np.ndarray, tokens_per_batch: int = 8192
-) -> dict[str, NoteBits]:
+def evaluate_windows(predictor: Predictor, windows: Windows, chosen: np.ndarray) -> dict[str, NoteBits]:
     """The cost of the chosen windows by source, and of all of them under "all"."""
     corpus = windows.corpus
     documents = [windows.ids(window) for window in chosen]
     by_source: dict[str, NoteBits] = {}
-    for group in by_length([len(ids) for ids in documents], tokens_per_batch):
-        batch = pad([documents[index] for index in group])
-        logits, _ = model.forward(batch.inputs, State.zeros(model.spec, len(group)))
-        nats = functional.cross_entropy(logits.float().transpose(1, 2), batch.targets, reduction="none")
-        for row, index in enumerate(group):
-            window, ids = chosen[index], documents[index]
-            # Of a document's first window the header counts too; its first id is given.
-            first = windows.header(window) - 1 if window[BEGIN] else 0
-            costs = nats[row, first : len(ids) - 1].double().sum()
-            number = int(window[DOCUMENT])
-            notes = int(is_note(ids).sum())
-            whole = max(1, int(corpus.notes[number]))
-            bits = NoteBits(
-                1,
-                len(ids) - 1 - first,
-                notes,
-                float(corpus.seconds[number]) * notes / whole,
-                float(costs) / math.log(2),
-            )
-            source = corpus.sources[int(corpus.source[number])]
-            by_source[source] = by_source.get(source, NOTHING) + bits
+    for window, ids, guess in zip(chosen, documents, predictor.read(documents), strict=True):
+        # Of a document's first window the header counts too; its first id is given.
+        first = windows.header(window) - 1 if window[BEGIN] else 0
+        number = int(window[DOCUMENT])
+        notes = int(is_note(ids).sum())
+        seconds = float(corpus.seconds[number]) * notes / max(1, int(corpus.notes[number]))
+        bits = NoteBits(1, len(ids) - 1 - first, notes, seconds, float(guess.bits[first:].sum()))
+        source = corpus.sources[int(corpus.source[number])]
+        by_source[source] = by_source.get(source, NOTHING) + bits
     return {"all": sum(by_source.values(), NOTHING), **dict(sorted(by_source.items()))}
