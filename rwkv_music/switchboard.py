@@ -32,6 +32,7 @@ VERBS = {
     "score": Verb("rwkv_music.commands.score", "tell how surprising a piece is to a model, bar by bar"),
     "states": Verb("rwkv_music.commands.states", "tell what a saved state or session holds"),
     "models": Verb("rwkv_music.commands.models", "list the models, or show one"),
+    "corpus": Verb("rwkv_music_training.corpus.command", "make a corpus that models learn from, or show one"),
     "doctor": Verb("rwkv_music.commands.doctor", "tell what is installed, what is used, and why"),
 }
 

@@ -1,6 +1,7 @@
 """One tune out of a text that may hold many, complete with what the text says for all of them."""
 
 import re
+from itertools import pairwise
 
 from rwkv_music.errors import UserError
 
@@ -15,18 +16,28 @@ def pick_tune(text: str, number: int | None, name: str) -> tuple[str, str]:
 
     Raises UserError when there is no such tune; `name` is what the text is called in it.
     """
+    common, tunes = _cut(text)
+    number = number or 1
+    if number > len(tunes):
+        raise UserError(f"{name} holds {len(tunes)} tune{'s' * (len(tunes) > 1)}, there is no number {number}")
+    remark = f"{name} holds {len(tunes)} tunes; this is number {number} (--tune)" if len(tunes) > 1 else ""
+    return _with_common(_compact(tunes[number - 1]), common), remark
+
+
+def every_tune(text: str) -> list[str]:
+    """The tunes of a text in their order, each as `pick_tune` gives it; a text without X: fields is one tune."""
+    common, tunes = _cut(text)
+    return [_with_common(_compact(tune), common) for tune in tunes]
+
+
+def _cut(text: str) -> tuple[str, list[str]]:
+    """What a text says for all of its tunes, and the tunes."""
     starts = [match.start() for match in TUNE_START.finditer(text)]
     common = text[: starts[0]] if starts else ""
     if not starts or re.search(r"^K:", common, re.MULTILINE):
         starts.insert(0, 0)
         common = ""
-    number = number or 1
-    if number > len(starts):
-        raise UserError(f"{name} holds {len(starts)} tune{'s' * (len(starts) > 1)}, there is no number {number}")
-    end = starts[number] if number < len(starts) else len(text)
-    tune = _compact(text[starts[number - 1] : end])
-    remark = f"{name} holds {len(starts)} tunes; this is number {number} (--tune)" if len(starts) > 1 else ""
-    return _with_common(tune, common), remark
+    return common, [text[begin:end] for begin, end in pairwise([*starts, len(text)])]
 
 
 def _compact(tune: str) -> str:

@@ -38,10 +38,7 @@ def read_musicxml(content: bytes, *, time_limit: float = TIME_LIMIT) -> Score:
     Raises MusicXmlError for what is none, is too large or declares entities, and when it takes more than `time_limit`
     seconds.
     """
-    if len(content) > MAX_BYTES:
-        raise MusicXmlError(f"more than {MAX_BYTES >> 20} MiB of MusicXML; split the piece")
-    text = _unpacked(content) if content[:2] == b"PK" else content
-    _measure(text)
+    text = checked_musicxml(content)
     command = [sys.executable, "-m", PARSER]
     try:
         done = subprocess.run(command, input=text, capture_output=True, timeout=time_limit)
@@ -51,6 +48,15 @@ def read_musicxml(content: bytes, *, time_limit: float = TIME_LIMIT) -> Score:
         told = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise MusicXmlError(f"this MusicXML cannot be read ({told[-1][:200] if told else 'the parser failed'})")
     return read_json(done.stdout.decode("utf-8"))[0]
+
+
+def checked_musicxml(content: bytes) -> bytes:
+    """The XML of a .musicxml, .xml or .mxl file. Raises MusicXmlError as `read_musicxml` does, but for the time."""
+    if len(content) > MAX_BYTES:
+        raise MusicXmlError(f"more than {MAX_BYTES >> 20} MiB of MusicXML; split the piece")
+    text = _unpacked(content) if content[:2] == b"PK" else content
+    _measure(text)
+    return text
 
 
 def _unpacked(content: bytes) -> bytes:
