@@ -50,7 +50,8 @@ def _sizes() -> dict[int, tuple[int, int]]:
 
 
 def _open(path: Path, header: Header) -> Callable[[str], Tensor]:
-    content = np.memmap(path, dtype=np.uint8, mode="r")
+    # What is written to it stays in this process, and torch takes no memory that may not be written.
+    content = np.memmap(path, dtype=np.uint8, mode="c")
     return lambda name: _tensor(content, header.tensors[name])
 
 
@@ -58,8 +59,9 @@ def _tensor(content: np.ndarray, entry: Entry) -> Tensor:
     """One tensor in the file's own float type, or float32 where it is quantised."""
     raw = content[entry.start : entry.start + entry.bytes]
     if entry.kind in _FLOATS:
-        # Copied, for torch wants memory that may be written.
-        return torch.from_numpy(raw.copy()).view(_FLOATS[entry.kind]).reshape(entry.shape)
+        dtype = _FLOATS[entry.kind]
+        aligned = raw if entry.start % dtype.itemsize == 0 else raw.copy()
+        return torch.from_numpy(aligned).view(dtype).reshape(entry.shape)
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 

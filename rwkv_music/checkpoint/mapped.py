@@ -31,7 +31,7 @@ DAMAGED = (
     zipfile.BadZipFile,
 )
 # The pages that were read stay in memory as long as their mapping: this much at most, besides what the caller keeps.
-WINDOW = 128 << 20
+WINDOW = 16 << 20
 # A tensor smaller than this is copied, so that keeping it keeps no mapping.
 SMALL = 1 << 20
 

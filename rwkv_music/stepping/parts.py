@@ -6,6 +6,7 @@ from torch import Tensor
 
 from rwkv_music.model.spec import Spec
 from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu.pack import Packed
 from rwkv_music_kernels.cpu.program import Program
 
 
@@ -14,18 +15,21 @@ def pair(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
     return weights[name + ".weight"], weights[name + ".bias"]
 
 
-def begin(program: Program, spec: Spec, weights: Mapping[str, Tensor]) -> int:
-    """The residual stream, which holds the normed embedding."""
+def begin(program: Program, spec: Spec, weights: Mapping[str, Tensor]) -> tuple[int, Packed]:
+    """The residual stream, which holds the normed embedding, and the head.
+
+    The head, the largest matrix, is packed while there is nothing else: most memory is in use beside the last one.
+    """
     x = program.buffer(spec.width)
     program.embed(weights["emb.weight"], pair(weights, "blocks.0.ln0"), x)
-    return x
+    return x, program.matrix(weights["head.weight"])
 
 
-def end(program: Program, spec: Spec, weights: Mapping[str, Tensor], x: int) -> None:
+def end(program: Program, spec: Spec, weights: Mapping[str, Tensor], x: int, head: Packed) -> None:
     """Logits of the tokens that are asked for."""
     out = program.buffer(spec.width)
     program.norm(x, out, pair(weights, "ln_out"), count=at.RESULTS)
-    program.product(out, weights["head.weight"], at.LOGITS, count=at.RESULTS)
+    program.product(out, head, at.LOGITS, count=at.RESULTS)
 
 
 class ChannelMix:

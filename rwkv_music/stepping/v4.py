@@ -13,7 +13,7 @@ from rwkv_music_kernels.cpu.program import Program
 def write(spec: Rwkv4Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
     """The program over weights of official names. Raises KernelError for sizes it cannot take."""
     program, c = Program(dtype), spec.width
-    x = begin(program, spec, w)
+    x, head = begin(program, spec, w)
     normed, mixed = program.buffer(c), program.buffer(c, 3)
     r, k, v, y = (program.buffer(c) for _ in range(4))
     channel = ChannelMix(program, spec)
@@ -31,5 +31,5 @@ def write(spec: Rwkv4Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
         program.product(y, w[att + "output.weight"], x, adds=True)
         mixes = [1 - w[f"{block}ffn.time_mix_{letter}"].float() for letter in "kr"]
         channel.add(program, w, block, x, mixes, layer)
-    end(program, spec, w, x)
+    end(program, spec, w, x, head)
     return program

@@ -14,7 +14,7 @@ def write(spec: Rwkv5Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
     """The program over weights of official names. Raises KernelError for sizes it cannot take."""
     program, c = Program(dtype), spec.width
     letters = "kvr" if spec.version == "5.0" else "kvrg"
-    x = begin(program, spec, w)
+    x, head = begin(program, spec, w)
     normed, mixed = program.buffer(c), program.buffer(c, 4)
     r, k, v, gate, y = (program.buffer(c) for _ in range(5))
     channel = ChannelMix(program, spec)
@@ -39,7 +39,7 @@ def write(spec: Rwkv5Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
         program.product(y, w[att + "output.weight"], x, adds=True)
         mixes = [1 - w[f"{block}ffn.time_mix_{letter}"].float() for letter in "kr"]
         channel.add(program, w, block, x, mixes, layer)
-    end(program, spec, w, x)
+    end(program, spec, w, x, head)
     return program
 
 

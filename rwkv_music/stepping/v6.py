@@ -13,7 +13,7 @@ from rwkv_music_kernels.cpu.program import Program
 def write(spec: Rwkv6Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
     """The program over weights of official names. Raises KernelError for sizes it cannot take."""
     program, c, rank = Program(dtype), spec.width, spec.mix_rank
-    x = begin(program, spec, w)
+    x, head = begin(program, spec, w)
     normed, mixed, mixes = program.buffer(c), program.buffer(c, 5), program.buffer(c, 5)
     lows = [program.buffer(rank) for _ in MIXES]
     low = program.buffer(spec.decay_rank)
@@ -46,5 +46,5 @@ def write(spec: Rwkv6Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
         program.heads6(buffers, vectors, spec.heads, spec.head_size, layer)
         program.product(y, w[att + "output.weight"], x, adds=True)
         channel.add(program, w, block, x, [w[f"{block}ffn.time_maa_{letter}"] for letter in "kr"], layer)
-    end(program, spec, w, x)
+    end(program, spec, w, x, head)
     return program

@@ -13,7 +13,7 @@ from rwkv_music_kernels.cpu.program import Program
 def write(spec: Rwkv7Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
     """The program over weights of official names, each asked for once. Raises KernelError for sizes it cannot take."""
     program, c = Program(dtype), spec.width
-    x = begin(program, spec, w)
+    x, head = begin(program, spec, w)
     normed, mixed = program.buffer(c), program.buffer(c, 6)
     r, k, v, v_first, y = (program.buffer(c) for _ in range(5))
     decay, rate, gate, v_rate = (program.buffer(c) for _ in range(4))
@@ -54,5 +54,5 @@ def write(spec: Rwkv7Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
         program.mix(normed, mixed, [w[block + "ffn.x_k"]], c, at.CHANNEL_SHIFT, layer)
         program.product(mixed, w[block + "ffn.key.weight"], hidden, activation=at.SQUARED_RELU)
         program.product(hidden, w[block + "ffn.value.weight"], x, adds=True)
-    end(program, spec, w, x)
+    end(program, spec, w, x, head)
     return program

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # Address space is taken so much at a time; what is not written to costs no memory.
-_CHUNK = 64 << 20
+_CHUNK = 256 << 20
 # A cache line.
 _ALIGNED = 64
 

@@ -54,7 +54,8 @@ def pack(matrix: Tensor, kind: int, block: int = INPUTS, empty: Callable[..., Te
         blocks, panels, scales = 1, empty(count, width, PANEL, dtype=_DTYPES[kind]), torch.empty(0)
     for first in range(0, count, _AT_ONCE):
         rows = matrix.detach()[first * PANEL : (first + _AT_ONCE) * PANEL]
-        rows = F.pad(rows, (0, width - inputs, 0, -len(rows) % PANEL))
+        if width > inputs or len(rows) % PANEL:
+            rows = F.pad(rows, (0, width - inputs, 0, -len(rows) % PANEL))
         part = slice(first, first + len(rows) // PANEL)
         if kind != INT8:
             panels[part] = _panels(rows)

@@ -73,7 +73,7 @@ class Program:
 
     def vectors(self, *tensors: Tensor) -> int:
         """Keep float32 vectors one behind the other, and return their address."""
-        return self._keep(torch.cat([tensor.detach().float().flatten() for tensor in tensors]))
+        return self._keep(torch.cat([tensor.detach().float().flatten() for tensor in tensors]), torch.float32)
 
     def matrix(self, tensor: Tensor, *, small: bool = False) -> Packed:
         """Pack (outputs, inputs)."""
@@ -84,11 +84,10 @@ class Program:
 
     def embed(self, table: Tensor, norm: tuple[Tensor, Tensor], out: int) -> None:
         """out = LayerNorm(table[id]), table: (V, C)."""
-        half = self.large != FLOAT32
-        table = table.detach().to(torch.bfloat16 if half else torch.float32)
-        width = table.shape[1]
+        half, width = self.large != FLOAT32, table.shape[1]
         self._multiple("the width", width)
-        fields = {at.OUT: out, at.WIDTH: width, at.TABLE_AT: self._keep(table), at.HALF: int(half)}
+        kept = self._keep(table, torch.bfloat16 if half else torch.float32)
+        fields = {at.OUT: out, at.WIDTH: width, at.TABLE_AT: kept, at.HALF: int(half)}
         self._add(rowwise.embed, fields | self._norm(norm))
 
     def norm(
@@ -124,7 +123,7 @@ class Program:
     def product(
         self,
         x: int,
-        matrix: Tensor,
+        matrix: Tensor | Packed,
         to: int,
         *,
         offset: Tensor | None = None,
@@ -135,7 +134,7 @@ class Program:
         small: bool = False,
     ) -> None:
         """to = activation(matrix x + offset) times, put there or added; matrix: (outputs, inputs)."""
-        packed = self.matrix(matrix, small=small)
+        packed = matrix if isinstance(matrix, Packed) else self.matrix(matrix, small=small)
         if to == at.LOGITS:
             self.outputs = packed.outputs
         fields = {
@@ -196,8 +195,9 @@ class Program:
     def _norm(self, norm: tuple[Tensor, Tensor]) -> dict[int, int]:
         return {at.WEIGHT_AT: self.vectors(norm[0]), at.BIAS_AT: self.vectors(norm[1])}
 
-    def _keep(self, tensor: Tensor) -> int:
-        self._kept.append(tensor.contiguous())
+    def _keep(self, tensor: Tensor, dtype: torch.dtype) -> int:
+        # Apart from what is freed again: what is kept would lie in the gaps that large tensors leave, and those grow.
+        self._kept.append(self._store.empty(*tensor.shape, dtype=dtype).copy_(tensor.detach()))
         return self._kept[-1].data_ptr()
 
     def _add(self, kernel: Kernel, fields: Mapping[int, int]) -> None:
