@@ -65,16 +65,14 @@ class Checkpoints:
     def save(self, step: int, tensors: Mapping[str, Tensor], told: Mapping[str, Any], best: bool = False) -> None:
         """Copy everything and write it in the background as the checkpoint of a step.
 
-        tensors: by "kind/name"; whole ones must be alike on every process. told: JSON values. best: keep this one, instead
-        of the last that was called best, until a better one is saved.
+        tensors: by "kind/name", the same names on every process but for what only one has; whole ones that several have
+        must be alike. told: JSON values. best: keep this one, instead of the last that was called best.
 
         A checkpoint that cannot be written (a full disk) is told in a line and does not end the run: the one before stays,
         and the next is tried at its time. `close` raises when the last one of the run failed.
         """
         self.finish()
-        writer = HuggingFaceStorageWriter(
-            str(self._aside(step)), fqn_to_index_mapping=_file_of_each(tensors), save_distributed=True
-        )
+        writer = HuggingFaceStorageWriter(str(self._aside(step)), save_distributed=True)
         staged = writer.stage(dict(tensors))
         self._pending = self._thread.submit(self._write, writer, staged, step, dict(told), best)
 
@@ -133,6 +131,9 @@ class Checkpoints:
     ) -> str | None:
         """In the thread: all of one checkpoint. Returns what went wrong in words, the same on every process."""
         aside = self._aside(step)
+        everyone = self._from_all({name: (_kind(one), tuple(one.shape)) for name, one in staged.items()})
+        tensors = {name: told for some in everyone for name, told in some.items()}
+        writer.fqn_to_index_mapping = _file_of_each(tensors)
         problem = self._together(lambda: self._begin(aside))
         if problem is None:
             problem = self._together(lambda: _save(writer, staged, self._parallel.saving))
@@ -140,8 +141,7 @@ class Checkpoints:
         if problem is None:
             files, problem = self._fingerprints(aside)
         if problem is None:
-            shapes = {name: (str(one.dtype).removeprefix("torch."), tuple(one.shape)) for name, one in staged.items()}
-            problem = self._together(lambda: self._put(aside, best, step, told=told, files=files, tensors=shapes))
+            problem = self._together(lambda: self._put(aside, best, step, told=told, files=files, tensors=tensors))
         if problem is not None and self._parallel.first:
             shutil.rmtree(aside, ignore_errors=True)
         return problem
@@ -211,7 +211,7 @@ class Checkpoints:
 def check_shapes(found: Found, tensors: Mapping[str, Tensor]) -> None:
     """Raises CheckpointError unless the checkpoint has each of these tensors, in its type and shape."""
     for name, tensor in tensors.items():
-        expected = (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+        expected = (_kind(tensor), tuple(tensor.shape))
         has = found.tensors.get(name)
         if has != expected:
             told = f"is {has[0]} {list(has[1])}" if has else "is missing"
@@ -238,7 +238,11 @@ def _save(writer: HuggingFaceStorageWriter, staged: dict[str, Tensor], group: di
     save(staged, storage_writer=writer, process_group=group, no_dist=group is None)
 
 
-def _file_of_each(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _file_of_each(tensors: Mapping[str, object]) -> dict[str, int]:
     """A file of its own for each kind: no more than one kind is in memory twice while it is written."""
     kinds = sorted({name.split("/")[0] for name in tensors})
     return {name: kinds.index(name.split("/")[0]) + 1 for name in tensors}
