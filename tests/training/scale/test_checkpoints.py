@@ -12,7 +12,6 @@ from rwkv_music_training.scale.checkpoints import Checkpoints
 from rwkv_music_training.scale.found import CheckpointError, best_in, read_manifest, steps_in
 from rwkv_music_training.scale.layout import Layout
 from rwkv_music_training.scale.parallel import setup
-from rwkv_music_training.scale.remembered import Remembered
 
 
 @pytest.fixture
@@ -181,59 +180,3 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_kept(checkpoints, told):
 
 def resumed(checkpoints: Checkpoints) -> Checkpoints:
     return Checkpoints(checkpoints.folder, setup(Layout(accelerator="cpu")))
-
-
-class Run:
-    """Two weights under an optimiser, with an average."""
-
-    def __init__(self, make: str):
-        torch.manual_seed(3)
-        self.weights = {"x.weight": torch.nn.Parameter(torch.randn(4, 3)), "y": torch.nn.Parameter(torch.ones(1, 1, 3))}
-        self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        matrices, rest = [self.weights["x.weight"]], [self.weights["y"]]
-        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=0.1, fused=make == "fused")]
-        if make == "muon":
-            self.optimisers.append(torch.optim.Muon(matrices, lr=0.1))
-        else:
-            self.optimisers.append(torch.optim.AdamW(matrices, lr=0.1, amsgrad=True))
-        self.remembered = Remembered(self.weights, self.average, self.optimisers, {"count": torch.zeros(2)})
-
-    def step(self) -> float:
-        """One step on random numbers of torch's own generator."""
-        loss = ((torch.randn(5, 4) @ self.weights["x.weight"] - self.weights["y"]) ** 2).mean()
-        loss.backward()
-        for optimiser in self.optimisers:
-            optimiser.step()
-            optimiser.zero_grad()
-        for name, weight in self.weights.items():
-            self.average[name].lerp_(weight.detach(), 0.1)
-        self.remembered.others["count"].add_(1)
-        return loss.item()
-
-
-@pytest.mark.parametrize("make", ["fused", "plain", "muon"])
-def test_a_run_goes_on_as_if_it_had_never_stopped(checkpoints, make):
-    whole, cut = Run(make), Run(make)
-    torch.manual_seed(5)
-    losses = [whole.step() for _ in range(6)]
-    torch.manual_seed(5)
-    assert [cut.step() for _ in range(3)] == losses[:3]
-    checkpoints.save(3, cut.remembered.tensors(), {})
-    checkpoints.finish()
-    torch.manual_seed(99)
-    again = Run(make)
-    again.remembered.restore(checkpoints, checkpoints.newest())
-    assert [again.step() for _ in range(3)] == losses[3:]
-    ours, theirs = again.remembered.tensors(), whole.remembered.tensors()
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
-    assert ours["other/count"].tolist() == [6, 6]
-
-
-def test_a_checkpoint_with_more_than_the_run_has_is_refused(checkpoints):
-    run = Run("plain")
-    run.step()
-    checkpoints.save(1, run.remembered.tensors() | {"weights/z": torch.zeros(1)}, {})
-    checkpoints.finish()
-    with pytest.raises(CheckpointError, match="'weights/z' has no place in this run"):
-        Run("plain").remembered.restore(checkpoints, checkpoints.newest())

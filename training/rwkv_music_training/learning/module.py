@@ -17,6 +17,7 @@ from rwkv_music_training.learning.dropping import Dropout, dropout
 from rwkv_music_training.learning.methods import Method
 from rwkv_music_training.learning.objective import nats, position_nats
 from rwkv_music_training.learning.packing import Batch
+from rwkv_music_training.scale.passing import Link, Passing
 
 
 class Named(Mapping[str, Tensor]):
@@ -49,13 +50,18 @@ class Block(nn.Module):
         super().__init__()
         self._recompute = recompute
 
-    def forward(self, model: Model, layer: int, *given: Any) -> tuple[Tensor, Memory, Tensor | None]:
-        """See `Model.block`."""
+    def forward(
+        self, model: Model, layer: int, link: Link | None, x: Tensor, memory: Memory, *given: Any
+    ) -> tuple[Tensor, Memory, Tensor | None]:
+        """See `Model.block`. link: to the processes that read the row's other stretches."""
+        if link is not None:
+            memory = link.receive(memory)
         if self._recompute and torch.is_grad_enabled():
-            return checkpoint(  # pyright: ignore[reportReturnType]
-                model.block, layer, *given, use_reentrant=False, preserve_rng_state=False
-            )
-        return model.block(layer, *given)
+            told = checkpoint(model.block, layer, x, memory, *given, use_reentrant=False, preserve_rng_state=False)
+        else:
+            told = model.block(layer, x, memory, *given)
+        x, memory, v_first = told  # pyright: ignore[reportGeneralTypeIssues]
+        return x if link is None else link.send(x, memory), memory, v_first
 
 
 class Told(NamedTuple):
@@ -81,6 +87,8 @@ class Learner(nn.Module):
         for name, parameter in parameters.items():
             _plant(self, name, parameter)
         self.named = Named(self)
+        # The processes that share a row with this one; set by those who know of them.
+        self.passing: Passing | None = None
         self.model: Model = build_model(spec, method.seen(self.named, spec), kernels)
 
     def learning(self) -> dict[str, Parameter]:
@@ -97,8 +105,9 @@ class Learner(nn.Module):
         carried: with lanes, what each of the K remembers (rows in their order; a lane that begins anew ignores its own).
         """
         options = self.config.optimiser
-        drop = dropout(options.dropout, self.config.seed, step, batch.number) if self.training else None
-        logits, state = self.read(batch, carried, drop)
+        place = () if self.passing is None else (self.passing.place,)
+        drop = dropout(options.dropout, self.config.seed, step, batch.number, *place) if self.training else None
+        logits, state = self.read(batch, carried, drop, self.passing)
         loss = nats(logits, batch.targets, batch.counted, options.l2wrap if self.training else 0.0)
         return Told(loss, state and (state.time_shift, state.channel_shift, state.wkv))
 
@@ -107,8 +116,11 @@ class Learner(nn.Module):
         logits, state = self.read(batch, carried)
         return position_nats(logits, batch.targets, batch.counted)[0], state
 
-    def read(self, batch: Batch, carried: State | None, drop: Dropout | None = None) -> tuple[Tensor, State | None]:
+    def read(
+        self, batch: Batch, carried: State | None, drop: Dropout | None = None, passing: Passing | None = None
+    ) -> tuple[Tensor, State | None]:
         """Logits (1, T, V), and what the lanes remember at the end, detached; None without lanes."""
+        link = None if passing is None else Link(passing, batch.continues)
         half = self.config.machine.precision == "bfloat16"
         with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16, enabled=half):
             state = self._begin(batch, carried)
@@ -116,14 +128,15 @@ class Learner(nn.Module):
             memories = []
             for layer, block in enumerate(self.blocks):
                 given = (x, state.of_layer(layer), v_first, drop, batch.cu_seqlens)
-                x, memory, v_first = block(self.model, layer, *given)
+                x, memory, v_first = block(self.model, layer, link, *given)
                 memories.append(memory)
             logits = self.model.read_out(x)
         if batch.lanes is None:
             return logits, None
         ended = State.of_layers(memories)
         rows = (ended.time_shift, ended.channel_shift, ended.wkv)
-        return logits, State(*(each.index_select(1, batch.lanes.last).detach() for each in rows))
+        rows = [each.index_select(1, batch.lanes.last).detach() for each in rows]
+        return logits, State(*(rows if passing is None else passing.carry(rows)))
 
     def _begin(self, batch: Batch, carried: State | None) -> State:
         """What every document of a batch begins with."""

@@ -48,6 +48,8 @@ class Batch:
     number: int = 0
     # Where the state is carried on.
     lanes: Lanes | None = None
+    # Whether the first document began on the process before, which hands its state on (context parallelism).
+    continues: bool = False
 
     @property
     def documents(self) -> int:
@@ -70,6 +72,7 @@ class Batch:
             self.members.to(device, non_blocking=True),
             self.number,
             lanes,
+            self.continues,
         )
 
 

@@ -45,6 +45,8 @@ class Stepper:
         if machine.compile:
             for block in learner.blocks:
                 block.compile(dynamic=True)
+        parallel.check(self._config.data.pieces)
+        learner.passing = parallel.passing
         self.module = parallel.wrap(learner)
         # Sharding has put others in the place of the parameters.
         self.learning = learner.learning()
@@ -66,6 +68,7 @@ class Stepper:
         ended: dict[int, State] = {}
 
         def read(batch: Batch) -> tuple[torch.Tensor, float]:
+            batch = batch if parallel.passing is None else parallel.passing.cut(batch)
             told = self.module(batch.to(parallel.device), number, self._before(batch))
             if batch.lanes is not None and told.carried is not None:
                 ended.update(_by_lane(batch.lanes.numbers, State(*told.carried)))

@@ -18,6 +18,8 @@ from rwkv_music_training.scale.found import CheckpointError, Found
 
 # Parts of a config that say what a checkpoint is, and which data a step reads; the rest may change at a resume.
 FIXED = ("seed", "base", "shape", "method", "data")
+# But for where the corpus lies, as its documents are compared, and how much is read by the way.
+FREE = ("data.corpus", "data.valid_tokens")
 GENERATOR = "generator"
 
 
@@ -79,11 +81,12 @@ class Keeping:
     def _check(self, found: Found) -> None:
         now, then = self._config.model_dump(mode="json"), found.told["config"]
         for name in FIXED:
-            if now[name] != then.get(name):
-                raise CheckpointError(
-                    f"{found.path}: {_difference(name, then.get(name), now[name])}; "
-                    "resume with the config that the run was begun with, or begin in another folder"
-                )
+            for field, old, new in _leaves(name, then.get(name), now[name]):
+                if old != new and field not in FREE:
+                    raise CheckpointError(
+                        f"{found.path}: {field} was {old}, and is {new} now; "
+                        "resume with the config that the run was begun with, or begin in another folder"
+                    )
         if found.told["lesson"]["documents"] != self._about["documents"]:
             raise CheckpointError(
                 f"{found.path}: the corpus holds other documents now, so its order is lost: begin in another folder"
@@ -97,15 +100,8 @@ def fingerprint_of(documents: Documents) -> str:
     return digest.hexdigest()
 
 
-def _difference(name: str, then: Any, now: Any) -> str:
-    """Which field of a config differs, in words."""
-    for field, old, new in _leaves(name, then, now):
-        if old != new:
-            return f"{field} was {old}, and is {new} now"
-    return f"{name} differs"
-
-
 def _leaves(name: str, then: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The fields of a part of a config by their names with dots, as they were and as they are."""
     if isinstance(then, dict) and isinstance(now, dict):
         for field in sorted(then.keys() | now.keys()):
             yield from _leaves(f"{name}.{field}", then.get(field), now.get(field))

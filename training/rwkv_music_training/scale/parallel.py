@@ -5,13 +5,14 @@ reads is decided here, by index; losses, counts and gradients are summed here an
 whole step, so that any number of processes and micro-batches gives the same numbers but for rounding.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,12 +24,11 @@ from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rwkv_music_training.scale.layout import Layout, Machines, find_machines
+from rwkv_music_training.scale.layout import Layout, LayoutError, Machines, find_machines
 from rwkv_music_training.scale.passing import Passing
 from rwkv_music_training.scale.sharding import reduce_copies, shard_by_block, whole
 
 Piece = TypeVar("Piece")
-Precision = Literal["32-true", "bf16-mixed"]
 
 
 class WorkerLost(RuntimeError):
@@ -85,9 +85,14 @@ class Parallel:
         self._fabric.strategy.module_to_device(module)
         return self._fabric.strategy.setup_module(module)
 
-    def precision(self) -> AbstractContextManager:
-        """Autocast, when bfloat16 products were asked for."""
-        return self._fabric.autocast()
+    def check(self, pieces: int) -> None:
+        """Raises LayoutError where a step of so many micro-batches cannot be dealt to the readers."""
+        if pieces < self.readers:
+            raise LayoutError(f"data.pieces must be at least {self.readers}, one for each process, not {pieces}")
+        if self._layout.sharded and pieces % self.readers:
+            raise LayoutError(
+                f"data.pieces must be a multiple of {self.readers}, as sharded processes read in step, not {pieces}"
+            )
 
     def gradients(
         self,
@@ -225,19 +230,20 @@ def _is_loss(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in str(error)
 
 
-def setup(layout: Layout, precision: Precision = "32-true") -> Parallel:
+def setup(layout: Layout) -> Parallel:
     """Start or find the processes of a run, and meet them.
 
     Outside torchrun and SLURM more than one process is started by running this program's command line again in each.
     Raises LayoutError.
     """
     machines = find_machines(layout)
+    # What Fabric tells of its processes is not for those who make music.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=_accelerator(layout),
         strategy=_strategy(layout, machines),
         devices=machines.devices,
         num_nodes=machines.nodes,
-        precision=precision,
     )
     fabric.launch()
     return Parallel(fabric, layout)

@@ -6,14 +6,19 @@ The gradient of the state takes the same way back.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# What one block remembers: its time shift (S, C), channel shift (S, C) and WKV state (S, ...), all float32.
-BlockState = tuple[Tensor, Tensor, Tensor]
+from rwkv_music.model.state import Memory
+from rwkv_music_training.learning.packing import Batch, Lanes
+from rwkv_music_training.scale.layout import LayoutError
+
+# Stretches begin at a multiple of this where they can: the kernels keep the state every 16 tokens.
+BEGINNINGS = 16
 
 
 class Passing:
@@ -30,40 +35,59 @@ class Passing:
         self._before = ranks[self.place - 1] if self.place > 0 else None
         self._after = ranks[self.place + 1] if self.place + 1 < self.size else None
 
-    def stretch(self, tokens: int) -> tuple[int, int]:
-        """Where this rank's stretch of `tokens` tokens begins and ends; stretches differ by one token at most."""
+    def cut(self, batch: Batch) -> Batch:
+        """This rank's stretch of a micro-batch. Raises LayoutError where it cannot be shared."""
+        tokens = batch.ids.shape[1]
         if tokens < self.size:
-            raise ValueError(f"{tokens} tokens cannot be shared by {self.size} processes: make micro-batches longer")
-        return tokens * self.place // self.size, tokens * (self.place + 1) // self.size
+            raise LayoutError(f"{tokens} positions cannot be shared by {self.size} processes: lower layout.context")
+        if batch.lanes is not None and len(batch.lanes.numbers) > 1:
+            raise LayoutError("carried states go with layout.context only at one lane a micro-batch: raise data.pieces")
+        unit = BEGINNINGS if tokens >= BEGINNINGS * self.size else 1
+        begin, end = (
+            tokens if place == self.size else tokens * place // self.size // unit * unit
+            for place in (self.place, self.place + 1)
+        )
+        cuts = batch.cu_seqlens
+        inside = cuts[(cuts > begin) & (cuts < end)]
+        first = int(torch.searchsorted(cuts, begin, right=True)) - 1
+        lanes = batch.lanes
+        if lanes is not None:
+            zero = torch.zeros_like(lanes.first)
+            lanes = Lanes(lanes.numbers, zero, zero + len(inside), lanes.goes_on & (self.place == 0))
+        return replace(
+            batch,
+            ids=batch.ids[:, begin:end],
+            targets=batch.targets[:, begin:end],
+            counted=batch.counted[:, begin:end],
+            cu_seqlens=torch.cat([cuts.new_tensor([begin]), inside, cuts.new_tensor([end])]) - begin,
+            members=batch.members[first : first + len(inside) + 1],
+            lanes=lanes,
+            continues=bool(begin > 0 and not (cuts == begin).any()),
+        )
 
-    def receive(self, state: BlockState, packed: bool, continues: bool = True) -> BlockState:
-        """The state to begin with: the earlier rank's last one; `state` itself for the first rank.
+    def receive(self, memory: Memory, continues: bool) -> Memory:
+        """What a block's documents begin with, (S, ...) each: the first one with what the rank before remembers of it.
 
-        packed: rows are documents one after the other; only the first of them can have begun on the earlier rank, and
-        has when `continues`. Else every row goes on.
+        continues: whether the first document began there; else it keeps what it has.
         """
         if self._before is None:
-            return state
-        tie = torch.zeros((), device=state[0].device, requires_grad=torch.is_grad_enabled())
-        like = tuple(part[:1] if packed else part for part in state)
-        received = _Receive.apply(self, tie, *like)
-        if not packed:
-            return received
+            return memory
+        tie = torch.zeros((), device=memory.wkv.device, requires_grad=torch.is_grad_enabled())
+        received = _Receive.apply(self, tie, *(own[:1] for own in memory))
         # Even a state that is not used is taken up in the graph: the rank before waits for its gradient.
-        firsts = (new if continues else own[:1] + 0 * new for new, own in zip(received, state, strict=True))
-        joined = tuple(torch.cat([first, own[1:]]) for first, own in zip(firsts, state, strict=True))
-        return joined  # pyright: ignore[reportReturnType]
+        firsts = (new if continues else own[:1] + 0 * new for new, own in zip(received, memory, strict=True))
+        return Memory(*(torch.cat([first.to(own.dtype), own[1:]]) for first, own in zip(firsts, memory, strict=True)))
 
-    def send(self, x: Tensor, state: BlockState, packed: bool) -> Tensor:
-        """Hand the block's last state to the next rank. Returns x, tied to what comes back: go on with it."""
+    def send(self, x: Tensor, memory: Memory) -> Tensor:
+        """Hand what a block remembers of the last document to the next rank. Returns x, tied to what comes back."""
         if self._after is None:
             return x
         tie = torch.zeros((), device=x.device, requires_grad=torch.is_grad_enabled())
-        return _Send.apply(self, tie, x, *(part[-1:] if packed else part for part in state))
+        return _Send.apply(self, tie, x, *(own[-1:] for own in memory))
 
     def carry(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The last rank's tensors, detached, on every rank: where the next window of the same sequence begins."""
-        carried = [tensor.detach().clone() for tensor in tensors]
+        carried = [tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors]
         for tensor in carried:
             dist.broadcast(tensor, src=self._last, group=self._group)
         return carried
@@ -76,6 +100,23 @@ class Passing:
 
     def _give(self, rank: int, parts: Sequence[Tensor]) -> None:
         dist.send(torch.cat([part.detach().float().reshape(-1) for part in parts]), dst=rank, group=self._group)
+
+
+@dataclass(frozen=True)
+class Link:
+    """The passing of one stretch, as its blocks use it."""
+
+    passing: Passing
+    # Whether the first document of the stretch began on the rank before.
+    continues: bool
+
+    def receive(self, memory: Memory) -> Memory:
+        """See `Passing.receive`."""
+        return self.passing.receive(memory, self.continues)
+
+    def send(self, x: Tensor, memory: Memory) -> Tensor:
+        """See `Passing.send`."""
+        return self.passing.send(x, memory)
 
 
 class _Receive(torch.autograd.Function):

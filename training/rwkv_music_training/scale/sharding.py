@@ -1,11 +1,12 @@
 """FSDP2: each process holds a share of every block, and gathers a block's weights only while it computes that block."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import Shard
 
 
@@ -25,16 +26,33 @@ def placement(processes: int) -> Callable[[nn.Parameter], Shard]:
     return choose
 
 
+# The first block owns a norm by its official name that is read with the embedding, before the block is called.
+EARLY = "ln0"
+# Methods of the learner that read its parameters as `forward` does.
+READS = ("costs",)
+
+
 def shard_by_block(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """Shard `module` in place over `mesh`, each of `module.blocks` as a unit of its own and the rest as one more.
 
     mesh: (1, processes) shards over all; (copies, processes of a copy) keeps whole copies (HSDP).
     """
+    # States are views of what a block computed. Nothing here works in place, which is what this warns about.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     copies, processes = mesh.shape
     over = mesh if copies > 1 else mesh[mesh.mesh_dim_names[1]]  # pyright: ignore[reportOptionalSubscript]
-    for block in module.get_submodule("blocks").children():
+    blocks = list(module.get_submodule("blocks").children())
+    early = blocks[0]._modules.pop(EARLY, None)
+    for block in blocks:
         fully_shard(block, mesh=over, shard_placement_fn=placement(processes))
+    module.add_module(EARLY, early)
     fully_shard(module, mesh=over, shard_placement_fn=placement(processes))
+    del module._modules[EARLY]
+    if early is not None:
+        blocks[0].add_module(EARLY, early)
+    for name in READS:
+        if hasattr(module, name):
+            register_fsdp_forward_method(module, name)
     return module
 
 
