@@ -10,7 +10,7 @@ from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_training import report as module
 from rwkv_music_training import train
 from rwkv_music_training.judging.order import in_order
-from rwkv_music_training.sources import MIDI_SOURCES
+from rwkv_music_training.pages.sources import MIDI_SOURCES
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from rwkv_music_training.judging.measure import body, in_all_keys
 from rwkv_music_training.judging.predictors import EnginePredictor
 from rwkv_music_training.judging.tune_bits import evaluate
 from rwkv_music_training.lessons import AbcLesson
+from rwkv_music_training.pages.sources import SOURCES, credits_list, sources_table
 from rwkv_music_training.report import main
-from rwkv_music_training.sources import SOURCES, credits_list, sources_table
 from rwkv_music_training.telling.curve import CurveError, read_curve
 from rwkv_music_training.trainer import Trainer
 

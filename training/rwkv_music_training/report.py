@@ -14,15 +14,15 @@ from rwkv_music.engine import Engine
 from rwkv_music.library import ModelNotFoundError, find_model
 from rwkv_music.terminal import tell
 from rwkv_music_training.corpus.tunes import CorpusError
-from rwkv_music_training.install import install_model
 from rwkv_music_training.judging.abc2midi import JudgeError
 from rwkv_music_training.judging.measure import measure
 from rwkv_music_training.judging.note_measure import measure_notes
 from rwkv_music_training.judging.predictors import EnginePredictor, Predictor
 from rwkv_music_training.judging.recipe import RecipeError, note_recipe
-from rwkv_music_training.picture import draw_curve
-from rwkv_music_training.reports import AbcReport, NotesReport, Report
-from rwkv_music_training.tables import fill
+from rwkv_music_training.pages.install import install_model
+from rwkv_music_training.pages.picture import draw_curve
+from rwkv_music_training.pages.reports import AbcReport, NotesReport, Report
+from rwkv_music_training.pages.tables import fill
 from rwkv_music_training.telling.curve import CurveError, read_curve
 
 

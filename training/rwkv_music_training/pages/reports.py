@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from rwkv_music_training.judging.measure import Findings
 from rwkv_music_training.judging.note_measure import NoteFindings
-from rwkv_music_training.note_page import measured_note_config, note_page_values
-from rwkv_music_training.page import measured_config, page_values
-from rwkv_music_training.picture import ABC_DRAWING, NOTES_DRAWING, Drawing
+from rwkv_music_training.pages.notes import measured_note_config, note_page_values
+from rwkv_music_training.pages.picture import ABC_DRAWING, NOTES_DRAWING, Drawing
+from rwkv_music_training.pages.tunes import measured_config, page_values
 
 
 class Report(Protocol):

@@ -10,8 +10,8 @@ from rwkv_music_training.judging.note_measure import NoteFindings, Written
 from rwkv_music_training.judging.readings import told
 from rwkv_music_training.judging.recipe import training_of
 from rwkv_music_training.judging.statistics import Statistics
-from rwkv_music_training.sources import MIDI_SOURCES, Source, credits_list, sources_table
-from rwkv_music_training.tables import settings, story, table
+from rwkv_music_training.pages.sources import MIDI_SOURCES, Source, credits_list, sources_table
+from rwkv_music_training.pages.tables import settings, story, table
 
 HABITS = (
     "a document is a window of a piece that begins at a bar line, from a fresh state, with the header that holds there; "

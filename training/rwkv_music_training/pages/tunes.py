@@ -9,8 +9,8 @@ from rwkv_music_training.judging.recipe import training_of
 from rwkv_music_training.judging.sharing import Sharing
 from rwkv_music_training.judging.soundness import Soundness
 from rwkv_music_training.judging.tune_bits import Bits
-from rwkv_music_training.sources import credits_list, sources_table
-from rwkv_music_training.tables import settings, story, table
+from rwkv_music_training.pages.sources import credits_list, sources_table
+from rwkv_music_training.pages.tables import settings, story, table
 
 # Bits a character on the validation tunes of tiers A and B, from the README of the data.
 BASELINES = (
