@@ -33,6 +33,11 @@ VERBS = {
     "states": Verb("rwkv_music.commands.states", "tell what a saved state or session holds"),
     "models": Verb("rwkv_music.commands.models", "list the models, or show one"),
     "corpus": Verb("rwkv_music_training.corpus.command", "make a corpus that models learn from, or show one"),
+    "evaluate": Verb(
+        "rwkv_music_training.judging.command",
+        "judge models on held-out music, side by side",
+        "rwkv_music_training.judging.options",
+    ),
     "doctor": Verb("rwkv_music.commands.doctor", "tell what is installed, what is used, and why"),
 }
 
