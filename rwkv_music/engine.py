@@ -1,5 +1,6 @@
 """A model at work: token ids in, logits and a new state out. The engine knows ids only."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,11 +9,12 @@ from torch import Tensor
 
 from rwkv_music.checkpoint.load import CheckpointError, file_hash, load_weights
 from rwkv_music.checkpoint.lora import merge_lora, merged_hash
-from rwkv_music.library import ModelConfig, find_model
+from rwkv_music.library import ModelConfig, ModelFiles, chosen, find_model, find_style
 from rwkv_music.model.spec import ModelError, Spec
 from rwkv_music.model.state import State
 from rwkv_music.model.versions import Model, read_spec, shapes_of, start_memory, tidy
 from rwkv_music.running import DTYPES, Runner, choose_runner, torch_model
+from rwkv_music.styles import mixed_memory
 
 
 class Engine:
@@ -32,10 +34,12 @@ class Engine:
         weights_hash: str = "",
         config: ModelConfig | None = None,
         start: Tensor | None = None,
+        files: ModelFiles | None = None,
     ):
         """`weights_hash` is the sha256 of the weights file, by which a saved state knows its model.
 
         start: the memory (L, 1, H, N, N) that a piece begins with where weights were tuned with one; None: nothing.
+        files: where the weights came from, and beside them their styles.
         """
         self.spec = spec
         self.runner = runner
@@ -44,6 +48,7 @@ class Engine:
         self.hash = weights_hash
         self.config = config
         self._start = start
+        self._files = files
 
     @classmethod
     def open(
@@ -56,11 +61,12 @@ class Engine:
         lora: Path | None = None,
         alpha: float | None = None,
     ) -> "Engine":
-        """The model in a file or folder, or of that name, ready to run.
+        """The model in a file or folder, or of that name, ready to run; with the styles that the name says.
 
         dtype: of the matrices, "float32", "bfloat16" or on the CPU "int8"; kernels: a backend by name (see `doctor`),
-        None for the fastest; lora: an adapter to merge, with its `alpha` where the file does not hold it. Raises CheckpointError (or OSError) when the weights cannot be used, ValueError for an
-        unknown dtype, KernelError for a backend that cannot run here.
+        None for the fastest; lora: an adapter to merge, with its `alpha` where the file does not hold it. Raises
+        CheckpointError (or OSError) when the weights cannot be used, ValueError for an unknown dtype, KernelError for a
+        backend that cannot run here, and like `styled`.
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype '{dtype}' is none of {', '.join(DTYPES)}")
@@ -68,7 +74,24 @@ class Engine:
         spec, weights, start = _read(files.weights, lora, alpha)
         runner = choose_runner(spec, weights, device, dtype, kernels)
         digest = file_hash(files.weights) if lora is None else merged_hash(files.weights, lora, alpha)
-        return cls(spec, runner, device=device, dtype=dtype, weights_hash=digest, config=files.config, start=start)
+        told = {"weights_hash": digest, "config": files.config, "start": start, "files": files}
+        engine = cls(spec, runner, device=device, dtype=dtype, **told)
+        styles = chosen(path_or_name).styles
+        return engine.styled(styles) if styles else engine
+
+    def styled(self, styles: Sequence[tuple[str, float]]) -> "Engine":
+        """The same model, over the same weights, whose pieces begin with some styles, each with its weight.
+
+        styles: by name or file. The hash knows them, for a piece that was begun with a style
+        goes on with none other. Raises UserError for a style there is not, or that was made for another model; OSError.
+        """
+        if self._files is None:
+            raise ValueError("this engine does not know where its weights lie, and so not its styles")
+        start = mixed_memory(styles, self._files, self.spec, self.hash, self._start)
+        parts = [f"{file_hash(find_style(name, self._files))} {weight:g}" for name, weight in styles]
+        digest = hashlib.sha256(" ".join([self.hash, *parts]).encode()).hexdigest()
+        told = {"weights_hash": digest, "config": self.config, "start": start}
+        return Engine(self.spec, self.runner, device=str(self.device), dtype=self.dtype, **told)
 
     def advance(
         self, ids: Sequence[int] | Tensor, state: State | None = None, all_logits: bool = False
@@ -105,7 +128,7 @@ class Engine:
         blank = State.zeros(self.spec, batch, self.device)
         if self._start is None:
             return blank
-        memory = self._start.to(self.device).expand(-1, batch, -1, -1, -1).contiguous()
+        memory = self._start.to(self.device).expand(-1, batch, *self._start.shape[2:]).contiguous()
         return State(blank.time_shift, blank.channel_shift, memory)
 
 

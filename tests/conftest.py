@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rwkv_music import library
 from rwkv_music.checkpoint.load import save_weights
 from rwkv_music.model.initial import initial_weights, new_spec
 
@@ -14,6 +15,12 @@ DATA = Path(__file__).parent / "data"
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
+
+
+@pytest.fixture(autouse=True)
+def nothing_tuned(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the person at this machine has tuned is not seen."""
+    monkeypatch.setattr(library, "user_models_folder", lambda: tmp_path_factory.getbasetemp() / "tuned")
 
 
 @pytest.fixture(scope="session")

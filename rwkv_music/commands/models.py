@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,17 @@ from typing import Any
 from rwkv_music.catalogue import published_models
 from rwkv_music.errors import UserError
 from rwkv_music.hub import cached_file, hub_file, pull
-from rwkv_music.library import DEFAULT_MODEL, ModelFiles, ModelNotFoundError, embedded_models, find_model
+from rwkv_music.library import (
+    DEFAULT_MODEL,
+    ModelFiles,
+    ModelNotFoundError,
+    chosen,
+    embedded_models,
+    find_model,
+    find_style,
+    styles_of,
+    user_models,
+)
 from rwkv_music.terminal import counted, show
 
 LAYOUTS = ("official", "safetensors", "fla", "gguf")
@@ -25,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     several = verbs.add_parser("list", help="name the embedded and the published models")
     several.add_argument("--json", action="store_true", help="everything that is known of them, as JSON")
     one = verbs.add_parser("show", help="tell what a model is: its version, sizes, tokenizer, settings")
-    one.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="name, folder or weights file")
+    one.add_argument(
+        "model", nargs="?", default=DEFAULT_MODEL, help="name, folder or weights file; MODEL+STYLE: a style"
+    )
     fetch = verbs.add_parser("pull", help="fetch a model from the Hugging Face hub into its cache")
     fetch.add_argument("model", help="short name (see list), or owner/repository[@revision][/file]")
     fetch.add_argument("--revision", help="branch, tag or commit")
@@ -44,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> None:
-    models = {name: _embedded(name) for name in embedded_models()}
+    models = {name: _local(name, "embedded") for name in embedded_models()}
+    models |= {name: _local(name, "yours") for name in user_models() if name not in models}
     models |= {name: {"place": _place(name), **model.plain()} for name, model in published_models().items()}
     if args.json:
         _say(json.dumps(models, indent=2))
@@ -54,13 +67,16 @@ def _list(args: argparse.Namespace) -> None:
         about = f"RWKV-{known['version']}, {known['tokenizer']}: {known['about']}" if "about" in known else ""
         default = "the default" if name == DEFAULT_MODEL else ""
         _say(f"{name:17} {size}  {known.get('licence') or 'licence ?':10}  {known['place']:10}  {about or default}")
+        for style in known.get("styles", ()):
+            _say(f"  + {style}")
 
 
-def _embedded(name: str) -> dict[str, Any]:
+def _local(name: str, place: str) -> dict[str, Any]:
     files = find_model(name)
     about = _plain(files.config.about) if files.config else {}
     licence = about.get("license", about.get("licence"))
-    return {**about, "place": "embedded", "bytes": files.weights.stat().st_size, "licence": licence}
+    size, styles = files.weights.stat().st_size, list(styles_of(files))
+    return {**about, "place": place, "bytes": size, "licence": licence, "styles": styles}
 
 
 def _place(name: str) -> str:
@@ -80,16 +96,31 @@ def _show(args: argparse.Namespace) -> None:
             raise
         _say(json.dumps({"place": _place(args.model), **known.plain()}, indent=2, ensure_ascii=False))
         return
+    if styles := chosen(args.model).styles:
+        _show_styles(styles, files)
+        return
     # Nothing is said about a file that turns out to be none of ours.
     findings = dict(_findings(files))
     _say(f"weights: {files.weights} ({files.weights.stat().st_size:,} bytes)")
     for topic, text in findings.items():
         _say(f"{topic}: {text}")
+    if styles := styles_of(files):
+        _say(f"styles: {', '.join(styles)}")
     if files.config:
         _say(json.dumps(_plain(files.config.about), indent=2, ensure_ascii=False))
     card = files.weights.parent / "README.md"
     if card.is_file():
         _say(f"card: {card}")
+
+
+def _show_styles(styles: Sequence[tuple[str, float]], files: ModelFiles) -> None:
+    """What styles say about themselves."""
+    from rwkv_music.styles import told
+
+    for name, _ in styles:
+        path = find_style(name, files)
+        _say(f"style: {path} ({path.stat().st_size:,} bytes)")
+        _say(json.dumps(told(path), indent=2, ensure_ascii=False))
 
 
 def _findings(files: ModelFiles) -> Iterator[tuple[str, str]]:

@@ -111,6 +111,13 @@ def _add_drawing(how: argparse._ArgumentGroup) -> None:
         "--seed", type=int, metavar="S", help="the same seed makes the same tune (default: drawn, and told)"
     )
     how.add_argument("-m", "--model", help=f"embedded model, model folder or weights file (default: {DEFAULT_MODEL})")
+    how.add_argument(
+        "--style",
+        action="append",
+        default=[],
+        metavar="NAME[:WEIGHT]",
+        help="a style of the model, by name or file (see models list); several are mixed",
+    )
     how.add_argument("--threads", type=number(1, MOST_THREADS), metavar="N", help="threads to compute with")
     how.add_argument("--device", help="where to compute: cpu, cuda or cuda:N (default: cpu)")
     how.add_argument("--dtype", choices=DTYPES, help=f"number type of the weights (default: {DTYPES[0]})")

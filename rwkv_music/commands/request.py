@@ -10,7 +10,7 @@ import torch
 
 from rwkv_music.commands.options import DTYPES
 from rwkv_music.errors import UsageError, UserError
-from rwkv_music.library import DEFAULT_MIDI_MODEL, DEFAULT_MODEL, find_model
+from rwkv_music.library import DEFAULT_MIDI_MODEL, DEFAULT_MODEL, Chosen, chosen, find_model, read_style_name
 from rwkv_music.limiting import read_limits
 from rwkv_music.making import Making, Run, read_making
 from rwkv_music.manuscripts.manuscript import Manuscript
@@ -20,6 +20,7 @@ from rwkv_music.prompts import NOTHING, language_of_model, open_again, open_sour
 from rwkv_music.sampling import MAX_SEED, SamplingOptions
 from rwkv_music.session_file import read_model
 from rwkv_music.snapshots import read_label
+from rwkv_music.styles import read_style_label
 from rwkv_music.usual import usual_options, usual_run, usual_sampling
 from rwkv_music_tokenizers.grammar import Limits
 
@@ -68,6 +69,8 @@ def read_request(args: argparse.Namespace) -> Request:
         raise UsageError("--model names nothing; leave it out to use the embedded model")
     if args.tune is not None and args.prompt is None:
         raise UsageError("--tune chooses from a --prompt, and there is none")
+    if args.style and (args.state or args.session):
+        raise UsageError("--state and --session go on in the style that they began with: leave --style out")
     if args.state:
         if args.like or args.prompt is not None or _wishes(args) != Wishes():
             raise UsageError("--state goes on with its own piece: leave --prompt, --like and what it begins with out")
@@ -82,7 +85,7 @@ def read_request(args: argparse.Namespace) -> Request:
         if args.prompt is None and _wishes(args) != Wishes():
             raise UsageError("--like has its own prompt: leave what it begins with out, or give a --prompt")
         return _repeating(args)
-    model, prompt = _prompt(args, args.model)
+    model, prompt = _prompt(args, args.model or _owner(args))
     where = usable_device(args.device or "cpu")
     run = _run(args, _usual(model, prompt.manuscript.language))
     return Request(
@@ -117,10 +120,10 @@ def _in_session(args: argparse.Namespace) -> Request:
 
 def _repeating(args: argparse.Namespace) -> Request:
     making = read_making(args.like)
-    pinned = "" if args.model else making.hash
-    model = args.model or making.model
+    pinned = "" if args.model or args.style else making.hash
+    model = _styled(args, args.model or making.model)
     if args.prompt is not None:
-        model, prompt = _prompt(args, model)
+        model, prompt = _prompt(args, chosen(model).model if args.style else model)
     else:
         manuscript = open_again(language_of_model(model), making.prompt)
         prompt = Prompt(manuscript, args.like.stem, args.like.parent)
@@ -135,6 +138,24 @@ def _repeating(args: argparse.Namespace) -> Request:
         device=device,
         dtype=dtype,
     )
+
+
+def _owner(args: argparse.Namespace) -> str | None:
+    """The model that the first style was made for, where that is told; None leaves the choice to the prompt."""
+    if not args.style:
+        return None
+    name, _ = read_style_name(args.style[0])
+    if Path(name).is_file():
+        return read_style_label(Path(name)).base
+    known = chosen(name)
+    return known.model if known.styles else None
+
+
+def _styled(args: argparse.Namespace, model: str) -> str:
+    """The name of a model in the styles that are asked for, instead of those that it says."""
+    if not args.style:
+        return model
+    return str(Chosen(chosen(model).model, tuple(map(read_style_name, args.style))))
 
 
 def _device_like(args: argparse.Namespace, making: Making) -> tuple[str, tuple[str, ...]]:
@@ -200,7 +221,7 @@ def _prompt(args: argparse.Namespace, model: str | None) -> tuple[str, Prompt]:
         raise UsageError("--prompt-bars says how much of a --prompt is heard, and there is none")
     source = NOTHING if args.prompt is None else read_source(args.prompt, args.tune)
     of_midi = args.instruments or args.only or source.performance is not None
-    name = model or (DEFAULT_MIDI_MODEL if of_midi else DEFAULT_MODEL)
+    name = _styled(args, model or (DEFAULT_MIDI_MODEL if of_midi else DEFAULT_MODEL))
     manuscript = open_source(source, language_of_model(name), replace(_wishes(args), only=args.only or ""))
     if source.path is not None:
         return name, Prompt(manuscript, source.path.stem, source.path.parent, source.remarks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -10,7 +10,7 @@ from rwkv_music import session as trees
 from rwkv_music.compose import Piece
 from rwkv_music.engine import Engine
 from rwkv_music.judging import Verdict, judge
-from rwkv_music.library import DEFAULT_MODEL
+from rwkv_music.library import DEFAULT_MODEL, Chosen, chosen, read_style_name
 from rwkv_music.manuscripts.choose import language_of
 from rwkv_music.manuscripts.manuscript import Manuscript
 from rwkv_music.manuscripts.wishes import NO_WISHES
@@ -53,12 +53,17 @@ class Model:
         device: str = "cpu",
         dtype: str = "float32",
         threads: int | None = None,
+        style: str | Path | Sequence[str | Path] = (),
     ) -> Model:
         """The model of that name, or in that file or folder.
 
         device: "cpu", "cuda" or "cuda:N". dtype: of the weights, "float32", "bfloat16" or on the CPU "int8". threads:
-        to compute with; None: as the size of the model suggests. Raises like `Engine.open`.
+        to compute with; None: as the size of the model suggests. style: what its pieces begin with, by name or file, as
+        "NAME" or "NAME:WEIGHT"; several are mixed. Raises like `Engine.open`.
         """
+        wanted = [style] if isinstance(style, str | Path) else style
+        if wanted:
+            name = str(Chosen(chosen(name).model, tuple(read_style_name(str(one)) for one in wanted)))
         return cls(Engine.open(name, device, dtype), str(name), threads)
 
     def __repr__(self) -> str:

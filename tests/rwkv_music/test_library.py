@@ -46,7 +46,7 @@ def test_a_path_that_exists_goes_before_a_name(shelf, tmp_path):
 
 def test_a_name_that_nobody_has_is_told_with_those_there_are(shelf):
     for name in ("nobody", "../models/folk/nothing", "fo*"):
-        with pytest.raises(ModelNotFoundError, match=r"no model .*embedded model \(folk\)"):
+        with pytest.raises(ModelNotFoundError, match=r"no model .*a model here \(folk\)"):
             find_model(name)
 
 

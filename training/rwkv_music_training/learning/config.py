@@ -53,6 +53,8 @@ class Method(Frozen):
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    # Of LoRA: the matrices that get an addition, as "att.key" or "ffn.value"; none are all of the blocks.
+    matrices: tuple[str, ...] = ()
 
 
 class Augment(Frozen):

@@ -30,7 +30,7 @@ def export_model(
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    method.export(aside, parameters, spec)
+    method.export(aside, parameters, spec, told)
     (aside / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)

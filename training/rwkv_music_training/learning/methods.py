@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import save_file
@@ -11,6 +11,8 @@ from torch.nn import Parameter
 
 from rwkv_music.model.spec import Spec
 from rwkv_music.model.state import State
+from rwkv_music_training.adapters.lora import Lora
+from rwkv_music_training.adapters.start import StateTuning
 from rwkv_music_training.learning.config import Method as MethodConfig
 
 
@@ -25,16 +27,24 @@ class Method(Protocol):
         """All parameters: the model's float32 under their official names and what is added; what learns requires grad."""
         ...
 
-    def seen(self, parameters: Mapping[str, Tensor], spec: Spec) -> Mapping[str, Tensor]:
-        """The weights as the model reads them, by official names, differentiable in what learns."""
+    def seen(
+        self, parameters: Mapping[str, Tensor], spec: Spec, draw: tuple[int, ...] | None = None
+    ) -> Mapping[str, Tensor]:
+        """The weights as the model reads them, by official names, differentiable in what learns.
+
+        draw: while training, the numbers that decide what the method's own dropout leaves out.
+        """
         ...
 
     def start(self, parameters: Mapping[str, Tensor], spec: Spec, documents: int, device: torch.device) -> State:
         """The state before the first token of each of some documents."""
         ...
 
-    def export(self, folder: Path, parameters: Mapping[str, Tensor], spec: Spec) -> None:
-        """Write into an empty folder what was learned, in the form that `generate` takes: whole tensors on the CPU."""
+    def export(self, folder: Path, parameters: Mapping[str, Tensor], spec: Spec, told: Mapping[str, Any]) -> None:
+        """Write into an empty folder what was learned, in the form that `generate` takes: whole tensors on the CPU.
+
+        told: what config.json will say.
+        """
         ...
 
 
@@ -45,7 +55,9 @@ class Full:
         """See `Method`."""
         return {name: Parameter(tensor.detach().float().clone()) for name, tensor in weights.items()}
 
-    def seen(self, parameters: Mapping[str, Tensor], spec: Spec) -> Mapping[str, Tensor]:
+    def seen(
+        self, parameters: Mapping[str, Tensor], spec: Spec, draw: tuple[int, ...] | None = None
+    ) -> Mapping[str, Tensor]:
         """See `Method`."""
         return parameters
 
@@ -53,7 +65,7 @@ class Full:
         """See `Method`."""
         return State.zeros(spec, documents, device)
 
-    def export(self, folder: Path, parameters: Mapping[str, Tensor], spec: Spec) -> None:
+    def export(self, folder: Path, parameters: Mapping[str, Tensor], spec: Spec, told: Mapping[str, Any]) -> None:
         """See `Method`: model.safetensors in bfloat16 under official names."""
         weights = {name: each.detach().to(torch.bfloat16).contiguous() for name, each in parameters.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -61,4 +73,10 @@ class Full:
 
 def method_of(options: MethodConfig) -> Method:
     """The method that the configuration names."""
-    return Full()
+    match options.name:
+        case "lora":
+            return Lora(options.rank, options.alpha, options.dropout, options.matrices)
+        case "state":
+            return StateTuning()
+        case "full":
+            return Full()

@@ -106,8 +106,9 @@ class Learner(nn.Module):
         """
         options = self.config.optimiser
         place = () if self.passing is None else (self.passing.place,)
-        drop = dropout(options.dropout, self.config.seed, step, batch.number, *place) if self.training else None
-        logits, state = self.read(batch, carried, drop, self.passing)
+        draw = (self.config.seed, step, batch.number, *place)
+        drop = dropout(options.dropout, *draw) if self.training else None
+        logits, state = self.read(batch, carried, drop, self.passing, draw if self.training else None)
         loss = nats(logits, batch.targets, batch.counted, options.l2wrap if self.training else 0.0)
         return Told(loss, state and (state.time_shift, state.channel_shift, state.wkv))
 
@@ -117,20 +118,28 @@ class Learner(nn.Module):
         return position_nats(logits, batch.targets, batch.counted)[0], state
 
     def read(
-        self, batch: Batch, carried: State | None, drop: Dropout | None = None, passing: Passing | None = None
+        self,
+        batch: Batch,
+        carried: State | None,
+        drop: Dropout | None = None,
+        passing: Passing | None = None,
+        draw: tuple[int, ...] | None = None,
     ) -> tuple[Tensor, State | None]:
-        """Logits (1, T, V), and what the lanes remember at the end, detached; None without lanes."""
+        """Logits (1, T, V), and what the lanes remember at the end, detached; None without lanes. draw: see `Method`."""
+        model = self.model
+        if draw is not None:
+            model = build_model(self.spec, self.method.seen(self.named, self.spec, draw), model.kernels)
         link = None if passing is None else Link(passing, batch.continues)
         half = self.config.machine.precision == "bfloat16"
         with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16, enabled=half):
             state = self._begin(batch, carried)
-            x, v_first = self.model.embed(batch.ids), None
+            x, v_first = model.embed(batch.ids), None
             memories = []
             for layer, block in enumerate(self.blocks):
                 given = (x, state.of_layer(layer), v_first, drop, batch.cu_seqlens)
-                x, memory, v_first = block(self.model, layer, link, *given)
+                x, memory, v_first = block(model, layer, link, *given)
                 memories.append(memory)
-            logits = self.model.read_out(x)
+            logits = model.read_out(x)
         if batch.lanes is None:
             return logits, None
         ended = State.of_layers(memories)
