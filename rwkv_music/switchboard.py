@@ -38,6 +38,11 @@ VERBS = {
         "judge models on held-out music, side by side",
         "rwkv_music_training.judging.options",
     ),
+    "checkpoints": Verb(
+        "rwkv_music_training.scale.command",
+        "list the checkpoints of a training run, or take a model out of one",
+        "rwkv_music_training.scale.options",
+    ),
     "doctor": Verb("rwkv_music.commands.doctor", "tell what is installed, what is used, and why"),
 }
 

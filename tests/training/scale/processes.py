@@ -52,8 +52,8 @@ def config(**changes) -> TrainingConfig:
 
 def lesson() -> Lesson:
     draw = np.random.default_rng(0)
-    documents = [draw.integers(2, 20, size=draw.integers(5, 90)) for _ in range(40)]
-    return Lesson("abc", 20, Listed(documents, ["a"] * len(documents)))
+    documents = [draw.integers(2, 120, size=draw.integers(5, 90)) for _ in range(40)]
+    return Lesson("abc", 128, Listed(documents, ["a"] * len(documents)))
 
 
 class Seen(Quiet):
@@ -76,9 +76,10 @@ def train(out: Path, name: str, layout: Layout, changes: Mapping[str, Any], unti
     parallel = setup(layout)
     seen = Seen(until - 1)
     chosen = config(**changes)
-    checkpoints = Checkpoints(out / name / "checkpoints", parallel)
+    folder = out / name if name == "moving" else out / f"{name}-of-{parallel.world}"
+    checkpoints = Checkpoints(folder / "checkpoints", parallel)
     keeping = Keeping(checkpoints, chosen, lesson())
-    run = Run(chosen, lesson(), out / name, parallel, keeper=keeping, watchers=[seen])
+    run = Run(chosen, lesson(), folder, parallel, keeper=keeping, watchers=[seen])
     if name == "moving":
         run.progress = keeping.resume(run.stepper.state()) or run.progress
     read = spied(run)

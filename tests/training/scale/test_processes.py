@@ -10,6 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rwkv_music.cli import main
+from rwkv_music_training.scale.found import read_manifest, steps_in
+from rwkv_music_training.scale.taking import learned
+
 HERE = Path(__file__).parent
 # Of losses in nats and of weights, float32: the sums of a step are added in another order.
 TOLERANCE = 1e-6
@@ -93,6 +97,18 @@ def test_neighbours_in_context_are_given_the_same_rows(out):
 
 def test_each_process_wrote_a_share(out):
     """Three quarters of a matrix of a sharded model are on other processes."""
-    shards = list((out / "fsdp" / "checkpoints" / "step-0000005").glob("shard-*.safetensors"))
+    shards = list((out / "fsdp-of-4" / "checkpoints" / "step-0000005").glob("shard-*.safetensors"))
     shapes = [load_file(path).get("weights/head.weight", torch.zeros(0)).shape for path in shards]
-    assert [shape for shape in shapes if shape != (0,)] == [(5, 32)] * 4
+    assert [shape for shape in shapes if shape != (0,)] == [(32, 32)] * 4
+
+
+def test_what_two_sharded_processes_wrote_opens_in_one_and_plays(out, tmp_path):
+    whole = load_file(out / "fsdp-2.safetensors")
+    newest = steps_in(out / "fsdp-of-2" / "checkpoints")[-1]
+    read = learned(read_manifest(newest), average=False)
+    assert read.keys() == whole.keys()
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in read.items())
+    assert main(["checkpoints", str(newest), "-o", str(tmp_path / "model")]) == 0
+    tune = tmp_path / "tune.abc"
+    assert main(["generate", "-m", str(tmp_path / "model"), "--bars", "1", "--seed", "1", "-o", str(tune)]) == 0
+    assert tune.read_text().startswith("X:")

@@ -56,8 +56,6 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[str | None] | None = None
         self._problem: str | None = None
-        # Not a warning to the user of one process: it is what is meant.
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         if parallel.first:
             sweep(folder)
         parallel.wait()
@@ -223,6 +221,7 @@ def check_shapes(found: Found, tensors: Mapping[str, Tensor]) -> None:
 
 def read_into(found: Found, tensors: dict[str, Tensor], group: dist.ProcessGroup | None = None) -> None:
     """Copy a checkpoint's values into tensors of its shapes. Raises CheckpointError."""
+    _alone_on_purpose()
     try:
         load(
             tensors,
@@ -235,7 +234,13 @@ def read_into(found: Found, tensors: dict[str, Tensor], group: dist.ProcessGroup
 
 
 def _save(writer: HuggingFaceStorageWriter, staged: dict[str, Tensor], group: dist.ProcessGroup | None) -> None:
+    _alone_on_purpose()
     save(staged, storage_writer=writer, process_group=group, no_dist=group is None)
+
+
+def _alone_on_purpose() -> None:
+    """One process without others is what is meant, and nothing to warn of."""
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
 
 def _kind(tensor: Tensor) -> str:

@@ -24,6 +24,7 @@ from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rwkv_music.errors import UserError
 from rwkv_music_training.scale.layout import Layout, LayoutError, Machines, find_machines
 from rwkv_music_training.scale.passing import Passing
 from rwkv_music_training.scale.sharding import reduce_copies, shard_by_block, whole
@@ -31,7 +32,7 @@ from rwkv_music_training.scale.sharding import reduce_copies, shard_by_block, wh
 Piece = TypeVar("Piece")
 
 
-class WorkerLost(RuntimeError):
+class WorkerLost(UserError):
     """A process of the run that does not answer; the message says what this one saw and what to do."""
 
 
