@@ -75,11 +75,12 @@ class Checkpoints:
         self._pending = self._thread.submit(self._write, writer, staged, step, dict(told), best)
 
     def finish(self) -> None:
-        """Wait until the last checkpoint is on the disk, or has failed."""
+        """Wait until the last checkpoint is on the disk, or has failed. Raises WorkerLost."""
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
-        self._problem = pending.result()
+        with self._parallel.watch():
+            self._problem = pending.result()
         if self._problem:
             kept = steps_in(self.folder)
             last = f"that of step {read_manifest(kept[-1]).step} is kept" if kept else "there is none yet"

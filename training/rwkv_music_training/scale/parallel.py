@@ -213,11 +213,10 @@ class Parallel:
             ) from error
 
     def close(self) -> None:
-        """Part from the other processes in good order."""
+        """Part from the other processes, also from those that are lost: nothing is said to them any more."""
         if self._workers is not None:
             self._workers.shutdown()
         if self.world > 1:
-            self.wait()
             dist.destroy_process_group()
 
 
