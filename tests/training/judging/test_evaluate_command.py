@@ -13,8 +13,11 @@ import zstandard
 
 from rwkv_music.cli import main
 from rwkv_music.model.invented import RandomWeights, standard_spec
+from rwkv_music_training.corpus.corpus import Corpus
 from rwkv_music_training.judging.copies import Known
 from rwkv_music_training.judging.distance import DistanceError, music_distance
+from rwkv_music_training.judging.ngrams import NgramModel
+from rwkv_music_training.judging.shelf import Shelf
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,22 @@ def test_the_table_goes_to_standard_output(shelf, capsys):
     assert "2-gram: " in told.err
 
 
+def test_a_corpus_that_was_built_is_read_as_it_was_kept(shelf, tmp_path, capsys):
+    place = tmp_path / "corpus"
+    build = ["corpus", "build", str(shelf), "-t", "abc", "--split", "given", "-o", str(place), "--processes", "1"]
+    assert main(build) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "ngram:3", str(place), "--write", "0", "-q"]) == 0
+    corpus, told = Corpus.open(place), capsys.readouterr().out
+    valid = [piece.document("abc") for piece in Shelf(place).pieces("valid")]
+    train = [piece.document("abc") for piece in Shelf(place).pieces("train")]
+    assert [ids.tolist() for ids in valid] == [
+        corpus.split("valid").read(number).tolist() for number in range(len(valid))
+    ]
+    cost = np.concatenate([-np.log2(NgramModel(train, 128, 3).probabilities(ids)) for ids in valid]).mean()
+    assert f"| 3-gram | Kneser-Ney, {len(train)} pieces | abc | {cost:.3f} |" in told.replace("| – ", "")
+
+
 def test_midi_is_read_in_notes(midi_folder, checkpoint, capsys):
     given = ["evaluate", "ngram:2", str(checkpoint), str(midi_folder), *QUICK, "--known", "4", "--pieces", "3"]
     assert main([*given[:-5], *given[-5:]]) == 0
@@ -118,7 +137,7 @@ def test_a_tune_is_known_in_any_key():
 
 def test_the_distance_is_asked_of_its_package_and_missed_in_one_line(pieces, monkeypatch):
     monkeypatch.setitem(sys.modules, "frechet_music_distance", None)
-    with pytest.raises(DistanceError, match="pip install frechet-music-distance"):
+    with pytest.raises(DistanceError, match=r"pip install 'rwkv-music\[distance\]'"):
         music_distance(pieces[:2], pieces[2:4])
     module = ModuleType("frechet_music_distance")
     asked = []

@@ -22,7 +22,7 @@ def music_distance(reference: Sequence[Performance], own: Sequence[Performance])
         from frechet_music_distance import FrechetMusicDistance  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise DistanceError(
-            f"--fmd needs frechet-music-distance ({error}): pip install frechet-music-distance"
+            f"--fmd needs frechet-music-distance ({error}): pip install 'rwkv-music[distance]'"
         ) from None
     if min(len(reference), len(own)) < 2:
         raise DistanceError("--fmd compares two sets of at least two pieces")

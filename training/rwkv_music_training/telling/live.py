@@ -11,7 +11,7 @@ from rwkv_music_training.telling.limits import Limit, measure_limit
 
 # Seconds between two lines where there is no terminal, and between two pictures where there is one.
 LINE_SECONDS, PICTURE_SECONDS = 10.0, 0.2
-# How much a new step counts in what is shown.
+# How much a new step counts in what is shown; the first ones count alike.
 WEIGHT = 0.05
 
 
@@ -24,14 +24,16 @@ class Glance:
         self.done = self.speed = self.loss = self.seconds_left = 0.0
         self.epoch = self.rate = 0.0
         self.skipped = 0
+        self._speeds = self._losses = 0
 
     def take(self, event: Step) -> None:
         """A step is over."""
-        speed = event.tokens / max(event.seconds, 1e-9)
-        self.speed = speed if not self.speed else self.speed + WEIGHT * (speed - self.speed)
+        self._speeds += 1
+        self.speed += max(WEIGHT, 1 / self._speeds) * (event.tokens / max(event.seconds, 1e-9) - self.speed)
         bits = event.loss / math.log(2)
         if math.isfinite(bits):
-            self.loss = bits if not self.loss else self.loss + WEIGHT * (bits - self.loss)
+            self._losses += 1
+            self.loss += max(WEIGHT, 1 / self._losses) * (bits - self.loss)
         if 0 < event.done <= 1:
             self.seconds_left = event.seconds_so_far * (1 - event.done) / event.done
         self.step, self.done, self.epoch, self.rate = event.step, event.done, event.epoch, event.rate
