@@ -43,6 +43,11 @@ VERBS = {
         "list the checkpoints of a training run, or take a model out of one",
         "rwkv_music_training.scale.options",
     ),
+    "train": Verb(
+        "rwkv_music_training.learning.command",
+        "train a model by a recipe",
+        "rwkv_music_training.learning.options",
+    ),
     "doctor": Verb("rwkv_music.commands.doctor", "tell what is installed, what is used, and why"),
 }
 

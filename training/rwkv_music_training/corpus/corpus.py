@@ -137,9 +137,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    @cached_property
+    @property
     def sources(self) -> np.ndarray:
         """See `Documents`."""
+        return self._sources
+
+    @cached_property
+    def _sources(self) -> np.ndarray:
         return np.array(self.column("source"), dtype=np.str_)
 
     @cached_property

@@ -152,10 +152,11 @@ class Run:
             return
         started = time.monotonic()
         stepper, parallel = self.stepper, self.parallel
-        learner = stepper.learner.eval()
+        learner = stepper.learner
+        stepper.module.eval()
         with stepper.average.in_place():
             counted = self._readings.read(
-                learner.costs, parallel.device, parallel.reader, parallel.readers, stepper.threads
+                stepper.costs, parallel.device, parallel.reader, parallel.readers, stepper.threads
             )
             sums = parallel.sums(*counted.nats.tolist(), *counted.positions.tolist())
             nats, positions = sums[: len(counted.names)], sums[len(counted.names) :]
@@ -168,7 +169,7 @@ class Run:
                 name: own / count for name, own, count in zip(counted.names, nats, positions, strict=True) if count
             }
             whole = parallel.gather(dict(learner.named_parameters()))
-        learner.train()
+        stepper.module.train()
         if parallel.first:
             self._tell_reading(whole, valid, sources, better)
         self.progress = replace(

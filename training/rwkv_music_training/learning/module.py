@@ -67,7 +67,7 @@ class Block(nn.Module):
 class Told(NamedTuple):
     """What a micro-batch says."""
 
-    # The sum over its counted positions, in nats.
+    # In nats: while training the sum over its counted positions, else of every position (T,), 0 where it does not count.
     nats: Tensor
     # Where states are carried on: what the K lanes remember at its end, (L, K, C), (L, K, C) and (L, K, ...), detached.
     carried: tuple[Tensor, Tensor, Tensor] | None
@@ -89,7 +89,7 @@ class Learner(nn.Module):
         self.named = Named(self)
         # The processes that share a row with this one; set by those who know of them.
         self.passing: Passing | None = None
-        self.model: Model = build_model(spec, method.seen(self.named, spec), kernels)
+        self._kernels = kernels
 
     def learning(self) -> dict[str, Parameter]:
         """What learns, by name."""
@@ -100,35 +100,26 @@ class Learner(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, batch: Batch, step: int = 0, carried: State | None = None) -> Told:
-        """The loss of one micro-batch; `step` of the run decides what dropout leaves out.
+        """What one micro-batch costs; `step` of the run decides what dropout leaves out.
 
         carried: with lanes, what each of the K remembers (rows in their order; a lane that begins anew ignores its own).
         """
+        if not self.training:
+            logits, state = self.read(batch, carried, self.model(), None)
+            return Told(position_nats(logits, batch.targets, batch.counted)[0], _parts(state))
         options = self.config.optimiser
-        place = () if self.passing is None else (self.passing.place,)
-        draw = (self.config.seed, step, batch.number, *place)
-        drop = dropout(options.dropout, *draw) if self.training else None
-        logits, state = self.read(batch, carried, drop, self.passing, draw if self.training else None)
-        loss = nats(logits, batch.targets, batch.counted, options.l2wrap if self.training else 0.0)
-        return Told(loss, state and (state.time_shift, state.channel_shift, state.wkv))
+        draw = (self.config.seed, step, batch.number, *(() if self.passing is None else (self.passing.place,)))
+        logits, state = self.read(batch, carried, self.model(draw), dropout(options.dropout, *draw), self.passing)
+        return Told(nats(logits, batch.targets, batch.counted, options.l2wrap), _parts(state))
 
-    def costs(self, batch: Batch, carried: State | None = None) -> tuple[Tensor, State | None]:
-        """Nats of every position (T,), zero where none counts, and what the lanes remember at the end."""
-        logits, state = self.read(batch, carried)
-        return position_nats(logits, batch.targets, batch.counted)[0], state
+    def model(self, draw: tuple[int, ...] | None = None) -> Model:
+        """The model as it is now; draw: for a step of training, see `Method.seen`."""
+        return build_model(self.spec, self.method.seen(self.named, self.spec, draw), self._kernels)
 
     def read(
-        self,
-        batch: Batch,
-        carried: State | None,
-        drop: Dropout | None = None,
-        passing: Passing | None = None,
-        draw: tuple[int, ...] | None = None,
+        self, batch: Batch, carried: State | None, model: Model, drop: Dropout | None, passing: Passing | None = None
     ) -> tuple[Tensor, State | None]:
-        """Logits (1, T, V), and what the lanes remember at the end, detached; None without lanes. draw: see `Method`."""
-        model = self.model
-        if draw is not None:
-            model = build_model(self.spec, self.method.seen(self.named, self.spec, draw), model.kernels)
+        """Logits (1, T, V), and what the lanes remember at the end, detached; None without lanes."""
         link = None if passing is None else Link(passing, batch.continues)
         half = self.config.machine.precision == "bfloat16"
         with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16, enabled=half):
@@ -163,6 +154,10 @@ class Learner(nn.Module):
             joined(start.channel_shift, carried.channel_shift),
             joined(start.wkv, carried.wkv),
         )
+
+
+def _parts(state: State | None) -> tuple[Tensor, Tensor, Tensor] | None:
+    return None if state is None else (state.time_shift, state.channel_shift, state.wkv)
 
 
 def _plant(root: nn.Module, name: str, parameter: Parameter) -> None:

@@ -88,6 +88,11 @@ class Stepper:
             self._carried |= ended
         return Outcome(math.nan if skipped else loss, int(dealt.count), norm, skipped, dealt.others[0] > 0)
 
+    def costs(self, batch: Batch, carried: State | None) -> tuple[torch.Tensor, State | None]:
+        """In evaluation: nats of every position (T,), and what the lanes remember at the end."""
+        told = self.module(batch, 0, carried)
+        return told.nats, None if told.carried is None else State(*told.carried)
+
     def _before(self, batch: Batch) -> State | None:
         """What the lanes of a batch remember; None without lanes. Lanes not met before begin with nothing."""
         if batch.lanes is None:
