@@ -46,6 +46,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", dest="out", type=Path, required=True, metavar="CORPUS", help="the folder to make")
     parser.add_argument("-t", "--tokenizer", choices=CODES, default="notes", help="the code (default: notes)")
     parser.add_argument("--clock", choices=("auto", "grid", "perf"), default="auto", help="of notes (default: auto)")
+    parser.add_argument("--melody", action="store_true", help="in ABC: the melody of MIDI files in several parts")
     parser.add_argument(
         "--tiers", default="A", metavar="A,B", help="licences to take, where an index tells (default: A)"
     )
@@ -114,7 +115,10 @@ def _build(args: argparse.Namespace) -> None:
     filters = Filters(**{field.name: getattr(args, field.name) for field in fields(Filters)})
     tiers = tuple(tier.strip() for tier in args.tiers.split(",") if tier.strip())
     recipe = Recipe(
-        Taking(tiers, args.most_bytes), Preparation(args.tokenizer, args.clock, filters), _sharing(args), args.seconds
+        Taking(tiers, args.most_bytes),
+        Preparation(args.tokenizer, args.clock, filters, args.melody),
+        _sharing(args),
+        args.seconds,
     )
     if args.ray is None:
         preparing = here(args.processes)

@@ -15,6 +15,7 @@ from rwkv_music_tokenizers.score_of_performance import score_of_performance
 from rwkv_music_tokenizers.symusic_scores import from_symusic
 from rwkv_music_training.corpus import items
 from rwkv_music_training.corpus.items import ABC, MIDI, Item
+from rwkv_music_training.corpus.melody import melody_of
 
 # Of one tune in ABC, in characters.
 MOST_TEXT = 256 << 10
@@ -39,12 +40,13 @@ class Piece:
     text: str = ""
 
 
-def written_piece(item: Item) -> Piece:
-    """A piece with its ABC. Raises Unfit."""
+def written_piece(item: Item, melody: bool = False) -> Piece:
+    """A piece with its ABC; with `melody` the melody alone of what was played. Raises Unfit."""
     if item.form == ABC:
         text = training_text(_text(item))
     elif item.form == MIDI:
-        text = training_text(write_abc(_transcribed(_performance(item.content))))
+        played = _performance(item.content)
+        text = training_text(write_abc(_transcribed(melody_of(played) if melody else played)))
     else:
         text = training_text(write_abc(_musicxml(item.content)))
     return Piece(_score(text), text=text)

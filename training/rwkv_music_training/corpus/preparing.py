@@ -37,6 +37,8 @@ class Preparation:
     # Of notes: bars and 1/24 quarters, or 10 ms as played, or whichever the piece is in.
     clock: Clock = "auto"
     filters: Filters = Filters()
+    # Of ABC: the melody of MIDI files in several parts, which are left out otherwise.
+    melody: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -85,7 +87,7 @@ def _bare(item: Item) -> Item:
 def _half(item: Item, how: Preparation) -> _Half | LeftOut:
     try:
         if how.code == ABC_CODE:
-            piece = written_piece(item)
+            piece = written_piece(item, how.melody)
             assert piece.score is not None, "what is written has a score"
             sounding = sounding_score(piece.score)
         else:
