@@ -157,9 +157,8 @@ def _write_split(parts: Parts, aside: Path, split: str, numbers: np.ndarray) -> 
 def _write_meta(parts: Parts, aside: Path, shared: Shared, order: np.ndarray) -> None:
     chosen = parts.rows.take(order)
     columns: dict[str, Any] = {"split": [SPLITS[place] for place in shared.split[order].tolist()]}
-    columns |= {name: chosen[name].to_pylist() for name in ("name", "form")}
-    columns |= {name: chosen[name].to_pylist() for name in TOLD if name != "split"}
-    columns |= {name: chosen[name].to_numpy() for name in ("ids", "notes", "seconds")}
+    told = (name for name in TOLD if name != "split")
+    columns |= {name: chosen[name] for name in ("name", "form", *told, "ids", "notes", "seconds")}
     columns["cluster"] = shared.cluster[order]
     write_table(aside / META, columns, ("split", "form", "source", "tier", "licence", "composer", "group"))
 

@@ -3,7 +3,7 @@
 A pure function of the files, so that it may run in any process on any machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,9 +64,14 @@ class _Half:
     sounding: Sounding
 
 
-def prepare(batch: Sequence[Item], how: Preparation) -> list[Prepared | LeftOut]:
-    """What becomes of each of some files, in their order."""
-    outcomes: list[_Half | LeftOut] = [_half(item, how) for item in batch]
+def prepare(
+    batch: Sequence[Item], how: Preparation, read: Callable[[], object] = lambda: None
+) -> list[Prepared | LeftOut]:
+    """What becomes of each of some files, in their order; `read` is called when one has been read."""
+    outcomes: list[_Half | LeftOut] = []
+    for item in batch:
+        outcomes.append(_half(item, how))
+        read()
     halves = [one for one in outcomes if isinstance(one, _Half)]
     documents = dict(zip((half.item.key for half in halves), _documents(halves, how), strict=True))
     finished = [one if isinstance(one, LeftOut) else _finish(one, documents[one.item.key], how) for one in outcomes]

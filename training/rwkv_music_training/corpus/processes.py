@@ -1,7 +1,7 @@
 """Files worked on in processes of their own: one that hangs or breaks its process is lost, and nothing else.
 
-Files go to a process some at a time. When it breaks or takes too long each of them is tried again by itself, so that only
-the file that is to blame is left out.
+Files go to a process some at a time, and it tells when it is done with each. When it breaks or takes too long, the file
+that it was at is left out, and the others are tried again.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from rwkv_music_training.corpus import items
@@ -25,8 +26,9 @@ Outcome = Prepared | LeftOut
 FILES, BYTES = 64, 1 << 20
 # A fresh interpreter: a fork would copy the locks of this process's threads.
 START = "spawn"
-# What a process says before its first result, and for how long it may take to say so.
+# What a process says before its first result, and for how long it may take to say so; and what after every file.
 READY, STARTING = "ready", 120.0
+READ = "read"
 # Address space of a process, in bytes, where the system can bound it.
 MEMORY = 8 << 30
 # Of what a process said before it broke.
@@ -77,7 +79,7 @@ class Workers:
             wait([worker.pipe for worker in busy], soon)
             for worker in busy:
                 done, again = worker.result()
-                waiting.extend([item] for item in again)
+                waiting.extend(again)
                 if done:
                     yield done
 
@@ -105,9 +107,9 @@ class _Worker:
         self._how = how
         self._errors = errors
         self._seconds = seconds
+        self._process: BaseProcess | None = None
         self.batch: list[Item] = []
         self.deadline = 0.0
-        self._start()
 
     def _start(self) -> None:
         context = get_context(START)
@@ -120,48 +122,61 @@ class _Worker:
     def take(self, batch: list[Item]) -> None:
         """Begin with some files, if there are any."""
         self.batch = batch
-        if batch:
-            self.deadline = time.monotonic() + (self._seconds if self._ready else STARTING)
-            # A process that is no more is met when its result is asked for.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.pipe.send(batch)
+        if not batch:
+            return
+        if self._process is None:
+            self._start()
+        # How many of them have been read.
+        self._read = 0
+        self.deadline = time.monotonic() + (self._seconds if self._ready else STARTING)
+        # A process that is no more is met when its result is asked for.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send(batch)
 
-    def result(self) -> tuple[list[Outcome], list[Item]]:
+    def result(self) -> tuple[list[Outcome], list[list[Item]]]:
         """What became of the files, and those that are to be tried again; nothing while the process is at work."""
-        if self.pipe.poll():
+        while self.pipe.poll():
             try:
                 told = self.pipe.recv()
             except (EOFError, OSError):
                 return self._lost(items.BROKE_THE_PARSER, self._last_words())
-            if self._ready:
+            if told not in (READY, READ):
                 self.batch = []
                 return told, []
             self._ready = True
+            self._read += told == READ
             self.deadline = time.monotonic() + self._seconds
         if time.monotonic() >= self.deadline:
             return self._lost(items.TOOK_TOO_LONG, f"more than {self._seconds:g} s")
         return [], []
 
     def _last_words(self) -> str:
+        assert self._process is not None, "somebody must have said them"
         self._process.join()
         lines = self._errors.read_text(errors="replace").splitlines() if self._errors.exists() else []
         said = next((line for line in reversed(lines) if line.strip()), "")
         return printable(said.strip()[:MOST_WORDS]) or f"exit code {self._process.exitcode}"
 
-    def _lost(self, reason: str, detail: str) -> tuple[list[Outcome], list[Item]]:
-        """Go on with a new process."""
+    def _lost(self, reason: str, detail: str) -> tuple[list[Outcome], list[list[Item]]]:
+        """Leave out the file that is to blame; the next batch gets a new process."""
         if not self._ready:
             raise CorpusError(f"the processes that read music do not start ({detail})")
         batch, self.batch = self.batch, []
         self.end()
-        self._start()
-        return ([batch[0].left_out(reason, detail)], []) if len(batch) == 1 else ([], batch)
+        if self._read == len(batch) > 1:
+            # All were read: which of them cannot be finished is found by one after another.
+            return [], [[item] for item in batch]
+        blamed = min(self._read, len(batch) - 1)
+        rest = batch[:blamed] + batch[blamed + 1 :]
+        return [batch[blamed].left_out(reason, detail)], [rest] if rest else []
 
     def end(self) -> None:
         """Stop the process."""
-        self.pipe.close()
-        self._process.kill()
-        self._process.join()
+        if self._process is not None:
+            self.pipe.close()
+            self._process.kill()
+            self._process.join()
+            self._process = None
 
 
 def _serve(pipe: Connection, how: Preparation, errors: str) -> None:
@@ -176,7 +191,7 @@ def _serve(pipe: Connection, how: Preparation, errors: str) -> None:
             batch = pipe.recv()
         except EOFError:
             return
-        pipe.send(prepare(batch, how))
+        pipe.send(prepare(batch, how, lambda: pipe.send(READ)))
 
 
 def _bound_memory() -> None:

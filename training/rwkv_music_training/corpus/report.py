@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 from rwkv_music_training.corpus.corpus import Corpus
 from rwkv_music_training.corpus.sharing import SPLITS
 
+# Of a licence, in characters; the manifest has all of it.
+MOST_LICENCE = 40
+
 
 def report(corpus: Corpus) -> str:
     """Splits, sources, and files left out by reason."""
     manifest = corpus.manifest
     splits = [(split, f"{manifest.count(split):,}", f"{manifest.ids(split):,}") for split in SPLITS]
     sources = [
-        (name, f"{told['documents']:,}", f"{told['ids']:,}", told["tier"], told["licence"])
+        (name, f"{told['documents']:,}", f"{told['ids']:,}", told["tier"], told["licence"][:MOST_LICENCE])
         for name, told in manifest.sources.items()
     ]
     reasons = [(reason, f"{count:,}") for reason, count in manifest.left_out.items()]

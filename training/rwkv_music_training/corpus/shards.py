@@ -74,15 +74,15 @@ def sha256(path: Path) -> str:
     return hashed.hexdigest()
 
 
-def write_table(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray], repeating: Sequence[str]) -> None:
-    """Write columns as parquet; the texts of those in `repeating` are few."""
+def write_table(path: Path, columns: Mapping[str, Any], repeating: Sequence[str]) -> None:
+    """Write columns, sequences or Arrow's, as parquet; the texts of those in `repeating` are few."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    repeated = pa.dictionary(pa.int32(), pa.string())
-    kinds = {name: repeated if name in repeating else None for name in columns}
-    table = pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()})
-    parquet.write_table(table, path, compression="zstd")
+    arrays = {name: held if isinstance(held, pa.ChunkedArray) else pa.array(held) for name, held in columns.items()}
+    for name in repeating:
+        arrays[name] = arrays[name].cast(pa.string()).dictionary_encode()
+    parquet.write_table(pa.table(arrays), path, compression="zstd")
 
 
 def heading(code: Code) -> dict[str, Any]:
