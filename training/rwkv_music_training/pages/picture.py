@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 class Drawing:
     """How the curve of one kind of model is drawn."""
 
-    # Label, column and colour of each line, from the top of the picture down; the best validation reading is marked.
+    # Label, column and colour of each line, from the top of the picture down, of those that a curve has; the best
+    # validation reading is marked.
     lines: tuple[tuple[str, str, str], ...]
     # What the model reads: one, and many.
     unit: str
@@ -44,7 +45,8 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str, drawin
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "curve", "font.family": "sans-serif"}):
         figure = Figure(figsize=(8, 4.6), layout="constrained")
         axes = figure.subplots()
-        for label, column, colour in drawing.lines:
+        lines = [line for line in drawing.lines if all(row.get(line[1]) for row in rows)]
+        for label, column, colour in lines:
             axes.plot(read, [float(row[column]) for row in rows], label=label, color=colour, linewidth=1.6)
         best = min(rows, key=lambda row: float(row["valid"]))
         place = (int(best["tokens"]) / 1e6, float(best["valid"]))
@@ -55,7 +57,7 @@ def draw_curve(rows: Sequence[Mapping[str, str]], path: Path, title: str, drawin
         above = axes.twiny()
         above.set_xlim(0, 1.02 * float(rows[-1]["epoch"]))
         above.set_xlabel("epochs")
-        axes.set_ylim(bottom=0.8 * min(float(row[column]) for row in rows for _, column, _ in drawing.lines))
+        axes.set_ylim(bottom=0.8 * min(float(row[column]) for row in rows for _, column, _ in lines))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})

@@ -11,6 +11,12 @@ from rwkv_music_training.judging.recipe import training_of
 # Settings of a run that say nothing of the model it makes.
 UNTOLD = {
     "name",
+    "corpus",
+    "prompts",
+    "track",
+    "read_every",
+    "keep",
+    "window",
     "tokenizer",
     "train_file",
     "valid_file",
