@@ -48,6 +48,9 @@ VERBS = {
         "train a model by a recipe",
         "rwkv_music_training.learning.options",
     ),
+    "finetune": Verb(
+        "rwkv_music_training.finetune.command", "teach a model your own music", "rwkv_music_training.finetune.options"
+    ),
     "doctor": Verb("rwkv_music.commands.doctor", "tell what is installed, what is used, and why"),
 }
 

@@ -256,6 +256,10 @@ class Run:
         for watcher in self._watchers:
             watcher.end(End(self.progress, reason, best if best.is_dir() else None))
 
+    def stop(self) -> None:
+        """End after the step under way, as a signal does."""
+        self._asked_to_stop = True
+
     _asked_to_stop = False
 
     @contextmanager

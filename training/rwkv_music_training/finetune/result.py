@@ -1,0 +1,85 @@
+"""The result of a fine-tuning: a folder that `generate` takes by its name, with a card, samples and the report."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rwkv_music.library import CONFIG, user_models_folder
+from rwkv_music_training.finetune.card import card
+from rwkv_music_training.finetune.comparing import Comparison
+from rwkv_music_training.finetune.preflight import Preflight
+from rwkv_music_training.finetune.wishes import FinetuneError
+from rwkv_music_training.learning.progress import Progress
+
+# What is kept of the run.
+KEPT = ("config.yaml", "curve.csv", "steps.jsonl", "report.html")
+README = "README.md"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the result goes."""
+
+    folder: Path
+    # What it is called in config.json, and by `generate` where it lies among the user's models.
+    name: str
+    force: bool = False
+
+
+def place_of(out: str, force: bool) -> Place:
+    """A path, or a name among the user's models. Raises FinetuneError for what is there already, without `force`."""
+    path = Path(out)
+    named = len(path.parts) == 1 and not out.startswith(("~", "."))
+    folder = (user_models_folder() / out if named else path.expanduser()).absolute()
+    if not folder.name:
+        raise FinetuneError(f"'{out}' is no name for a model")
+    if folder.exists() and not force:
+        raise FinetuneError(f"{folder} exists; --force replaces it")
+    return Place(folder, folder.name, force)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of it."""
+
+    place: Place
+    comparison: Comparison
+    # Bytes of what was learnt, without card and samples.
+    size: int
+    # What `generate` takes.
+    option: str
+
+
+def keep_result(place: Place, work: Path, preflight: Preflight, comparison: Comparison, progress: Progress) -> Result:
+    """Put the folder together beside its place, and then into it."""
+    ready = work / "result"
+    shutil.copytree(work / "run" / "best", ready)
+    size = sum(path.stat().st_size for path in ready.iterdir() if path.name != CONFIG)
+    result = Result(place, comparison, size, _option(place, preflight.config.method.name))
+    told = json.loads((ready / CONFIG).read_text(encoding="utf-8"))
+    about = preflight.base.files.config.about if preflight.base.files.config else {}
+    told["base"] = {"name": preflight.base.name, **{key: about[key] for key in ("licence", "credits") if key in about}}
+    told["held_out_bits_per_token"] = {
+        "before": round(comparison.before.per_token, 4),
+        "after": round(comparison.after.per_token, 4),
+    }
+    (ready / CONFIG).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (ready / README).write_text(card(preflight, result.option, size, comparison, progress), encoding="utf-8")
+    if (work / "samples").is_dir():
+        shutil.copytree(work / "samples", ready / "samples")
+    (ready / "training").mkdir()
+    for name in KEPT:
+        if (work / "run" / name).is_file():
+            shutil.copy2(work / "run" / name, ready / "training" / name)
+    if place.folder.exists():
+        if not place.force:
+            raise FinetuneError(f"{place.folder} has come to be meanwhile; --force replaces it")
+        shutil.rmtree(place.folder)
+    ready.rename(place.folder)
+    return result
+
+
+def _option(place: Place, method: str) -> str:
+    named = place.folder.parent == user_models_folder().absolute()
+    return f"{'--style' if method == 'state' else '-m'} {place.name if named else place.folder}"
