@@ -24,6 +24,8 @@ SUFFIX = ".rwkvsession"
 NAME = re.compile(r"[0-9a-f]{32}")
 # Bytes of sessions in memory; those used least go to disk, from where they come back when they are asked for.
 MEMORY = 512 << 20
+# Seconds for which one that was asked for stays in memory, whoever else needs room: somebody may be changing it.
+AT_HAND = 60.0
 # Bytes of sessions on disk, and how many one person has: beyond that the oldest without a kept take go.
 DISK = 4 << 30
 MOST_OF_ONE = 100
@@ -119,12 +121,13 @@ class SessionStore:
         memory: int = MEMORY,
         disk: int = DISK,
         time_to_live: float = TIME_TO_LIVE,
+        at_hand: float = AT_HAND,
     ):
         """engine_of: the engine of a model by its name. The folder is made. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self._engine_of = engine_of
-        self._memory, self._disk, self._time_to_live = memory, disk, time_to_live
+        self._memory, self._disk, self._time_to_live, self._at_hand = memory, disk, time_to_live, at_hand
         self._lock = threading.RLock()
         # In memory; the one used last stands last.
         self._sittings: dict[str, Sitting] = {}
@@ -203,7 +206,7 @@ class SessionStore:
 
     def _is_used(self, name: str, now: float) -> bool:
         sitting = self._sittings.get(name)
-        return sitting is not None and (bool(sitting.growing) or now - sitting.touched < min(60.0, self._time_to_live))
+        return sitting is not None and (bool(sitting.growing) or now - sitting.touched < self._at_hand)
 
     def _read(self, owner: str, name: str) -> Sitting:
         path = self.folder / owner / name
@@ -224,12 +227,9 @@ class SessionStore:
             for name, sitting in list(self._sittings.items())[:-1]:
                 if room >= 0:
                     break
-                if not sitting.growing and sitting.lock.acquire(blocking=False):
-                    try:
-                        del self._sittings[name]
-                        room += sizes[name]
-                    finally:
-                        sitting.lock.release()
+                if not sitting.growing and time.time() - sitting.touched >= self._at_hand:
+                    del self._sittings[name]
+                    room += sizes[name]
 
     def _forget_old(self, owner: str) -> None:
         """The oldest sessions of a person who has too many, but those with kept takes."""

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ PAUSE = 0.08
 LEISURE = 3.0
 # The sheet of a performance takes longer than all else, and is drawn anew every so many seconds.
 SHEET_PAUSE = 1.0
-MOST_VIEWS = 4096
+MOST_VIEWS = 512
 
 
 class Growth:
@@ -139,17 +139,17 @@ class Studio:
             if not sitting.growing:
                 self.store.keep(sitting)
 
-    def export(self, owner: str, name: str, take: int, form: str, folder: Path) -> Path:
-        """A take as a file in that folder. Raises UserError, NotationError, OSError."""
+    def export(self, owner: str, name: str, take: int, form: str) -> bytes:
+        """A take as the content of a file. Raises UserError, NotationError, OSError."""
         if form not in FORMATS:
             raise UserError(f"there are {', '.join(FORMATS)}")
         sitting = self.store.get(owner, name)
         piece = _take(sitting, take).piece
         made = Made(piece.work(), making_of(piece, sitting.model).line())
-        path = Path(tempfile.mkdtemp(dir=folder)) / f"take-{take}.{form}"
-        with self._exports:
+        with self._exports, tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"take.{form}"
             made.save(path)
-        return path
+            return path.read_bytes()
 
     def session_file(self, owner: str, name: str) -> Path:
         """The file of a session, from which the command line goes on. Raises UserError, OSError."""
@@ -167,7 +167,7 @@ class Studio:
         sitting = self.store.get(owner, name)
         return self._look(sitting, _take(sitting, take), version)
 
-    async def follow(self, growth: Growth) -> AsyncIterator[dict[str, Any]]:
+    async def follow(self, growth: Growth) -> AsyncGenerator[dict[str, Any], None]:
         """What there is to see while takes grow, and at last when they have; whoever goes away stops them."""
         have = dict.fromkeys(growth.numbers, 0)
         sheet_due = 0.0

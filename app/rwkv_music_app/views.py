@@ -94,7 +94,7 @@ def _shown(piece: Piece, bits: np.ndarray, before: Shown, sheet: bool) -> Shown:
     try:
         work = piece.work()
         played = work.performance
-        notes, voices = _notes(played)
+        notes, voices = notes_of(played)
         found = tuple(measures(piece, work, played, bits))
         tune = isinstance(work, Tune)
         text = work.abc if tune or sheet else before.abc
@@ -108,7 +108,7 @@ def _text(work: Work) -> str:
     return work.abc if isinstance(work, Tune) else ""
 
 
-def _notes(played: Performance) -> tuple[tuple[Note, ...], tuple[tuple[int, bool], ...]]:
+def notes_of(played: Performance) -> tuple[tuple[Note, ...], tuple[tuple[int, bool], ...]]:
     """Every note, in the order of their beginnings; and who plays."""
     voices = sorted({(track.program, track.drums) for track in played.tracks}, key=lambda voice: (voice[1], voice[0]))
     found: list[Note] = []
