@@ -55,6 +55,8 @@ class Sitting:
     growing: set[int] = field(default_factory=set)
     # Bits of each take's tokens but the first, of the prompt on; of those that were read or made here.
     _bits: dict[int, np.ndarray] = field(default_factory=dict)
+    # Bars of each take by its length.
+    _bars: dict[tuple[int, int], float] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -69,6 +71,15 @@ class Sitting:
         found = re.search(r"^T:(.*)$", self.session.manuscript.beginning, re.MULTILINE)
         title = found[1].strip() if found else str(self.session.manuscript.plain().get("title", ""))
         return title[:LONGEST_TITLE] or "Untitled"
+
+    def bars(self, take: Take) -> float:
+        """Bars that a take has added to what it went on from, as musicians count them."""
+        piece, length = take.piece, take.piece.length
+        if (take.number, length) not in self._bars:
+            count, made = piece.manuscript.bars, piece.made
+            added = count(made[:length], piece.ended) - count(made[: take.after], False)
+            self._bars[take.number, length] = float(max(added, 0))
+        return self._bars[take.number, length]
 
     def surprised(self, number: int) -> np.ndarray:
         """Bits (n - 1,) of a take's tokens (n,), each given those before it."""

@@ -298,9 +298,9 @@ def _branch(sitting: Sitting, take: Take) -> dict[str, Any]:
     return {
         "take": take.number,
         "parent": take.parent,
-        # Bar lines of new music before it went its own way, and since.
+        # Bar lines of new music before it went its own way.
         "from": max(0, before - 1),
-        "bars": len(lengths) - before,
+        "bars": round(sitting.bars(take), 2) if take.number not in sitting.growing else 0,
         "seed": piece.stretches[-1][1].options.seed if piece.stretches else None,
         "kept": take.number in sitting.kept,
         "ended": piece.ended,

@@ -59,8 +59,8 @@ def page(studio: Studio) -> gr.Blocks:
             with gr.Column(scale=1, min_width=320, elem_id="rm-right"):
                 desk = Desk(studio)
                 MidiPlayer(piece=PIECE, elem_id="rm-player")
-                PianoRoll(piece=PIECE, elem_id="rm-roll", height=300)
-                SheetMusic(piece=PIECE, elem_id="rm-sheet", height=440)
+                PianoRoll(piece=PIECE, elem_id="rm-roll", height=270)
+                SheetMusic(piece=PIECE, elem_id="rm-sheet", height=400)
                 Takes()
         _wire(blocks, form, desk, studio)
     return blocks

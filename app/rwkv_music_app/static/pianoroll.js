@@ -11,7 +11,7 @@
   const BLACK = new Set([1, 3, 6, 8, 10]);
   const STRIP = 26, GAP = 6, LEFT = 34, HEAD = 16;
   // Seconds that fill the width at most; a longer piece is scrolled.
-  const WIDE = 26;
+  const WIDE = 17;
   const FALL = 420;
 
   class Roll {
