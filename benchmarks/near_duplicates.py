@@ -8,7 +8,6 @@ other one. Exits with 1 if two of them have a Jaccard index of 0.7 or more, and 
 
 import sys
 import time
-from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +55,21 @@ def main(folder: Path) -> int:
         sets += [runs(documents.read(number), code) for number in range(len(documents))]
         splits += [split] * len(documents)
         names += documents.column("name")
-    owners: dict[bytes, list[int]] = defaultdict(list)
-    for number, found in enumerate(sets):
-        for run in found:
-            owners[run].append(number)
+    numbers = {run: number for number, run in enumerate(frozenset().union(*sets))}
+    told = [np.fromiter((numbers[run] for run in found), dtype=np.int64, count=len(found)) for found in sets]
+    sizes = np.array([len(found) for found in told])
+    flat = np.concatenate(told)
+    # The owners of a run, one run after another.
+    owners = np.repeat(np.arange(len(told)), sizes)[np.argsort(flat, kind="stable")]
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(numbers)))])
+    split_of = np.array(splits)
     alike: list[tuple[float, int, int]] = []
-    for number, found in enumerate(sets):
-        if splits[number] in TRAIN:
-            continue
-        common = Counter(other for run in found for other in owners[run] if splits[other] != splits[number])
-        alike += [(both / (len(found) + len(sets[other]) - both), number, other) for other, both in common.items()]
+    for number in np.flatnonzero(~np.isin(split_of, TRAIN)).tolist():
+        sharing = np.concatenate([owners[bounds[run] : bounds[run + 1]] for run in told[number].tolist()])
+        both = np.bincount(sharing, minlength=len(told)) * (split_of != split_of[number])
+        others = np.flatnonzero(both)
+        index = both[others] / (sizes[number] + sizes[others] - both[others])
+        alike += zip(index.tolist(), [number] * len(others), others.tolist(), strict=True)
     alike.sort(reverse=True)
     near = sum(index >= NEAR for index, _, _ in alike)
     print(
