@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from rwkv_music_training.scale.parallel import WorkerLost, setup
 
 # Of losses in nats between runs on different numbers of processes, float32.
 TOLERANCE = 1e-6
+# Seconds after a step that the kill may come: about a step and a checkpoint.
+MOMENT = 0.1
 # Seconds in which processes must notice that another one is gone.
 NOTICE = 30.0
 
@@ -92,13 +95,13 @@ def losses(path: Path) -> list[tuple[int, float]]:
     return [(int(step), float.fromhex(loss)) for step, loss in (line.split() for line in lines if line.count(" ") == 1)]
 
 
-def ended_by(children: list[int], seconds: float) -> bool:
-    """Whether all end within some seconds; their exit codes are left for `wait`."""
+def ended_by(children: list[int], seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+    """Whether all end within some seconds, or before `until`; their exit codes are left for `wait`."""
     deadline = time.monotonic() + seconds
     left = set(children)
-    while left and time.monotonic() < deadline:
+    while left and time.monotonic() < deadline and not until():
         left = {child for child in left if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None}
-        time.sleep(0.005)
+        time.sleep(0.002)
     return not left
 
 
@@ -106,13 +109,19 @@ def kill_and_resume(folder: Path, options: argparse.Namespace) -> dict[str, int]
     """Lives of one run until it is over and was killed often enough. Returns counts of what happened."""
     draw = random.Random(options.seed)
     counts = {"kills": 0, "while a checkpoint was written": 0, "lives": 0, "noticed by the others": 0}
-    # The first life is measured, to aim at all moments of the later ones.
-    longest = 2.0
+    # In all kills about two thirds of the run are reached, the last life does the rest.
+    share = 1.3 * options.steps / max(1, options.kills)
     while True:
         world = draw.choice(options.processes)
         counts["lives"] += 1
+        done = len(losses(folder / "losses")) + int(draw.uniform(0, share))
         children = fork(world, lambda world=world: train(folder, layout(options, world), options.steps))
-        over = ended_by(children, draw.uniform(0.02, longest) if counts["kills"] < options.kills else 600)
+        if counts["kills"] < options.kills:
+            # At any moment of a step, of writing a checkpoint, or (0 steps) of beginning.
+            over = ended_by(children, 600, lambda done=done: len(losses(folder / "losses")) >= done)
+            over = over or ended_by(children, draw.uniform(0, MOMENT))
+        else:
+            over = ended_by(children, 600)
         if over:
             codes = wait(children)
             if any(codes):
