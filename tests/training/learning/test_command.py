@@ -53,8 +53,10 @@ def test_a_run_goes_on_where_it_was_and_is_never_begun_anew_over_another(tiny, l
     assert folder == tmp_path and config == tiny
     with pytest.raises(UserError, match="already holds a run: add --resume"):
         run(words(str(tmp_path), "--corpus", "music"))
+    for manifest in (tmp_path / "checkpoints").glob("*/manifest.json"):
+        manifest.write_text("{")
     with pytest.raises(UserError, match="no whole checkpoint to go on from"):
-        train(tiny, lesson, tmp_path / "new", alone, resume=True)
+        train(tiny, lesson, tmp_path, alone, resume=True)
 
 
 def test_a_range_test_leaves_its_curve(tiny, lesson, tmp_path, alone, capsys):

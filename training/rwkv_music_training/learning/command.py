@@ -96,9 +96,10 @@ def train(config: TrainingConfig, lesson: Lesson, folder: Path, parallel: Parall
     learning = Run(config, lesson, folder, parallel, keeper=keeping, watchers=watchers_of(config))
     if resume:
         progress = keeping.resume(learning.stepper.state())
-        if progress is None:
+        if progress is None and steps_in(checkpoints.folder):
             raise UserError(f"{folder}: no whole checkpoint to go on from")
-        learning.progress = progress
+        # A job that is started again by torchrun or SLURM says --resume at its first start, too.
+        learning.progress = progress or learning.progress
     learning.run()
     return learning
 

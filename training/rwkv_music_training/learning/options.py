@@ -20,5 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD=VALUE",
         help="change a field of the recipe, as --set schedule.steps=100; may be given again",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint of the run")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest whole checkpoint of the run, if it has any"
+    )
     parser.add_argument("--find-rate", action="store_true", help="only look for a learning rate; nothing is trained")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import Shard
 
 
@@ -28,8 +28,6 @@ def placement(processes: int) -> Callable[[nn.Parameter], Shard]:
 
 # The first block owns a norm by its official name that is read with the embedding, before the block is called.
 EARLY = "ln0"
-# Methods of the learner that read its parameters as `forward` does.
-READS = ("costs",)
 
 
 def shard_by_block(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
@@ -50,9 +48,6 @@ def shard_by_block(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     del module._modules[EARLY]
     if early is not None:
         blocks[0].add_module(EARLY, early)
-    for name in READS:
-        if hasattr(module, name):
-            register_fsdp_forward_method(module, name)
     return module
 
 
