@@ -7,6 +7,7 @@ whole step, so that any number of processes and micro-batches gives the same num
 
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -206,7 +207,8 @@ class Parallel:
         except RuntimeError as error:
             if self.world == 1 or not _is_loss(error):
                 raise
-            told = " ".join(str(error).split())[:200]
+            # Without the place in gloo's source that it begins with, and the advice that it ends with.
+            told = re.sub(r"^\[[^]]*\] ", "", " ".join(str(error).split())).split(". ")[0][:200]
             raise WorkerLost(
                 f"process {self.rank} of {self.world} lost touch with another ({told}); "
                 "the last whole checkpoint is kept: start the run again with --resume, on any number of processes"
