@@ -1,7 +1,8 @@
-"""What the tests of training share: made-up tunes and a config that learns in milliseconds."""
+"""What the tests of training share: made-up tunes and pieces, and a run that is over in a moment."""
 
 import csv
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,14 @@ import torch
 
 from rwkv_music_tokenizers.performance import Performance, Track, rows
 from rwkv_music_tokenizers.performance_writer import write_performance
-from rwkv_music_training.config import TrainingConfig
 from rwkv_music_training.corpus.tunes import Tune
+from rwkv_music_training.judging.recipe import NoteRecipe
+from rwkv_music_training.learning.config import TrainingConfig
+from rwkv_music_training.learning.lesson import Lesson
+from rwkv_music_training.learning.loop import Run
+from rwkv_music_training.scale.layout import Layout
+from rwkv_music_training.scale.parallel import setup
+from rwkv_music_training.telling.curve import Ledger
 
 
 def made_up_tune(number: int) -> Tune:
@@ -66,31 +73,9 @@ def midi_folder(tmp_path_factory, pieces) -> Path:
 
 
 @pytest.fixture(scope="session")
-def notes_config() -> TrainingConfig:
-    """Two layers of 64 channels for MIDI: windows of 128 tokens, half of them in another key."""
-    return TrainingConfig(
-        name="tiny notes",
-        tokenizer="notes",
-        train_file="train",
-        valid_file="valid",
-        clock="grid",
-        layers=2,
-        width=64,
-        ffn=64,
-        tokens_per_batch=500,
-        max_length=128,
-        valid_tokens=500,
-        untransposed=0.5,
-        steps=6,
-        warmup_steps=2,
-        average=0.9,
-        pieces=2,
-        precision="float32",
-        evaluate_every=3,
-        temperature=1.0,
-        top_p=0.98,
-        sample_prompts=(),
-    )
+def note_recipe() -> NoteRecipe:
+    """How the made-up pieces become documents: in bars, windows of 128 tokens."""
+    return NoteRecipe(clock="grid", max_length=128, temperature=1.0, top_p=0.98)
 
 
 @pytest.fixture(scope="session")
@@ -99,24 +84,30 @@ def tunes() -> list[Tune]:
     return [made_up_tune(number) for number in range(40)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def finished_run() -> Callable[[Path, TrainingConfig, Lesson], Path]:
+    """What makes a folder that of a run that is over, with its curve and its best model."""
+
+    def run(folder: Path, config: TrainingConfig, lesson: Lesson) -> Path:
+        parallel = setup(Layout(accelerator="cpu"))
+        Run(config, lesson, folder, parallel, watchers=[Ledger()]).run()
+        parallel.close()
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def tiny() -> TrainingConfig:
-    """Two layers of 64 channels, float32, six steps of some 300 tokens; dropout, an average and two threads."""
-    return TrainingConfig(
+    """Two layers of 64 channels, float32, six steps of some 300 tokens, read twice."""
+    return TrainingConfig().but(
         name="tiny",
-        layers=2,
-        width=64,
-        ffn=64,
-        tokens_per_batch=300,
-        max_length=200,
-        steps=6,
-        warmup_steps=2,
-        dropout=0.1,
-        average=0.9,
-        pieces=3,
-        precision="float32",
-        evaluate_every=3,
-        sample_prompts=(),
+        shape={"layers": 2, "width": 64, "ffn": 64},
+        data={"tokens_per_step": 300, "pieces": 2, "window": 200},
+        optimiser={"average": 0.9, "dropout": 0.1},
+        schedule={"steps": 6, "warmup": 2},
+        machine={"precision": "float32", "device": "cpu"},
+        habits={"read_every": 3, "temperature": 1.0, "top_p": 0.98},
     )
 
 

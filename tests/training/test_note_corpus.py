@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ def test_a_split_and_its_tiers_are_chosen(midi_folder):
     assert len(open_collection(midi_folder, "valid", ("A",)).files) == 6
 
 
-def test_documents_are_the_encoded_pieces_in_the_order_of_their_paths(midi_folder, pieces, tmp_path, notes_config):
-    corpus = note_corpus(midi_folder, "valid", tmp_path, notes_config)
+def test_documents_are_the_encoded_pieces_in_the_order_of_their_paths(midi_folder, pieces, tmp_path, note_recipe):
+    corpus = note_corpus(midi_folder, "valid", tmp_path, note_recipe)
     assert list(corpus.paths) == sorted(corpus.paths) and len(corpus) == 6
     for number, path in enumerate(corpus.paths):
         piece = pieces[int(Path(path).stem)]
@@ -51,22 +52,22 @@ def test_documents_are_the_encoded_pieces_in_the_order_of_their_paths(midi_folde
         assert corpus.sources[corpus.source[number]] == path.split("/")[1]
 
 
-def test_a_folder_and_its_archive_are_the_same_corpus(midi_folder, tmp_path, notes_config):
-    folder = note_corpus(midi_folder, "valid", tmp_path / "one", notes_config)
-    packed = note_corpus(archive(midi_folder, tmp_path / "x.tar.zst"), "valid", tmp_path / "two", notes_config)
+def test_a_folder_and_its_archive_are_the_same_corpus(midi_folder, tmp_path, note_recipe):
+    folder = note_corpus(midi_folder, "valid", tmp_path / "one", note_recipe)
+    packed = note_corpus(archive(midi_folder, tmp_path / "x.tar.zst"), "valid", tmp_path / "two", note_recipe)
     assert np.array_equal(folder.ids, packed.ids) and folder.paths == packed.paths
 
 
-def test_a_corpus_is_encoded_once(midi_folder, tmp_path, notes_config, monkeypatch):
-    first = note_corpus(midi_folder, "valid", tmp_path, notes_config)
+def test_a_corpus_is_encoded_once(midi_folder, tmp_path, note_recipe, monkeypatch):
+    first = note_corpus(midi_folder, "valid", tmp_path, note_recipe)
     monkeypatch.setattr(module, "encode_all", None)
-    again = note_corpus(midi_folder, "valid", tmp_path, notes_config)
+    again = note_corpus(midi_folder, "valid", tmp_path, note_recipe)
     assert np.array_equal(first.ids, again.ids) and again.left_out == {}
     with pytest.raises(TypeError):
-        note_corpus(midi_folder, "valid", tmp_path, notes_config.but(clock="perf"))
+        note_corpus(midi_folder, "valid", tmp_path, replace(note_recipe, clock="perf"))
 
 
-def test_what_is_left_out_is_counted_with_its_reason(midi_folder, pieces, tmp_path, notes_config, monkeypatch):
+def test_what_is_left_out_is_counted_with_its_reason(midi_folder, pieces, tmp_path, note_recipe, monkeypatch):
     monkeypatch.setattr("rwkv_music_training.midi_files.MOST_BYTES", 5000)
     (tmp_path / "good.mid").write_bytes((midi_folder / "valid" / "songs" / "5.mid").read_bytes())
     (tmp_path / "noise.mid").write_bytes(b"MThd" + os.urandom(100))
@@ -74,7 +75,7 @@ def test_what_is_left_out_is_counted_with_its_reason(midi_folder, pieces, tmp_pa
     (tmp_path / "short.mid").write_bytes(b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk\0\0\0\4\0\xff\x2f\0")
     names = ("good", "noise", "large", "short", "absent")
     (tmp_path / "index.csv").write_text(INDEX + "".join(f"{name}.mid,x,A,train\n" for name in names))
-    corpus = note_corpus(tmp_path, "train", tmp_path / "cache", notes_config)
+    corpus = note_corpus(tmp_path, "train", tmp_path / "cache", note_recipe)
     assert corpus.paths == ("good.mid",)
     assert sorted(corpus.left_out.values()) == [1, 1, 2]
     assert corpus.left_out["not readable as MIDI"] == 1 and corpus.left_out["fewer than 16 notes"] == 1
@@ -82,12 +83,12 @@ def test_what_is_left_out_is_counted_with_its_reason(midi_folder, pieces, tmp_pa
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"documents": [], "left_out": {}}'])
-def test_a_damaged_cache_is_named(midi_folder, tmp_path, notes_config, damage):
-    note_corpus(midi_folder, "valid", tmp_path, notes_config)
+def test_a_damaged_cache_is_named(midi_folder, tmp_path, note_recipe, damage):
+    note_corpus(midi_folder, "valid", tmp_path, note_recipe)
     (folder,) = tmp_path.iterdir()
     (folder / "documents.json").write_bytes(damage)
     with pytest.raises(CorpusError, match="not a whole cache; remove it"):
-        note_corpus(midi_folder, "valid", tmp_path, notes_config)
+        note_corpus(midi_folder, "valid", tmp_path, note_recipe)
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,21 @@ import pytest
 from rwkv_music.engine import Engine
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_training import report as module
-from rwkv_music_training import train
+from rwkv_music_training.corpus.documents import Listed
 from rwkv_music_training.judging.order import in_order
+from rwkv_music_training.learning.lesson import Lesson
+from rwkv_music_training.note_corpus import note_corpus
 from rwkv_music_training.pages.sources import MIDI_SOURCES
 
 
 @pytest.fixture(scope="module")
-def run(midi_folder, tmp_path_factory, notes_config) -> Path:
+def run(midi_folder, tmp_path_factory, tiny, note_recipe, finished_run) -> Path:
     """The folder of a finished run of six steps, with its cache."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "recipe.json").write_text(notes_config.to_json())
-    given = [str(folder / "recipe.json"), "--data", str(midi_folder), "--cache", str(folder / "cache")]
-    assert train.main([*given, "--out", str(folder / "out")]) == 0
+    train, valid = (note_corpus(midi_folder, split, folder / "cache", note_recipe) for split in ("train", "valid"))
+    first, second = (Listed([corpus.document(n) for n in range(len(corpus))]) for corpus in (train, valid))
+    config = tiny.but(name="tiny notes", data={"window": 128, "tokens_per_step": 500})
+    finished_run(folder / "out", config, Lesson("notes", 896, first, second, "made up"))
     return folder
 
 

@@ -1,6 +1,7 @@
 """The report on a model: its page, card, picture and config say what was measured, and the installed model opens."""
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -8,16 +9,15 @@ import pytest
 import zstandard
 
 from rwkv_music.engine import Engine
-from rwkv_music_kernels.choose import choose_kernels
-from rwkv_music_training.batches import TuneBatches
+from rwkv_music_training.corpus.documents import Listed
+from rwkv_music_training.corpus.tunes import document
 from rwkv_music_training.judging.measure import body, in_all_keys
 from rwkv_music_training.judging.predictors import EnginePredictor
 from rwkv_music_training.judging.tune_bits import evaluate
-from rwkv_music_training.lessons import AbcLesson
+from rwkv_music_training.learning.lesson import Lesson
 from rwkv_music_training.pages.sources import SOURCES, credits_list, sources_table
 from rwkv_music_training.report import main
 from rwkv_music_training.telling.curve import CurveError, read_curve
-from rwkv_music_training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,18 @@ def shelf(tmp_path_factory, tunes) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(tmp_path, tunes, tiny) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tunes, tiny, finished_run) -> Path:
     """The folder of a finished run of six steps."""
-    batches = TuneBatches(tunes, tiny, lambda text, semitones: text, lambda text: [0])
-    Trainer(tiny, AbcLesson(batches, tunes[:3]), tmp_path / "run", choose_kernels("cpu")).run()
-    return tmp_path / "run"
+    documents = [document(tune.text, 200) for tune in tunes]
+    lesson = Lesson("abc", 128, Listed(documents), Listed(documents[:3]), "made up")
+    return finished_run(tmp_path_factory.mktemp("run"), tiny, lesson)
+
+
+@pytest.fixture
+def run(tmp_path, trained) -> Path:
+    """A copy of it."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 def report(shelf: Path, run: Path, page: Path, *more: str) -> int:
