@@ -81,6 +81,11 @@ def test_near_duplicates_are_held_out_together():
     assert (hold_out(clusters, 10, seed=3)[1] == held).all() and (hold_out(clusters, 10, seed=4)[1] != held).any()
 
 
+def test_of_a_hundred_thousand_pieces_some_are_held_out_as_well():
+    train, held = hold_out(np.arange(100_000), usual_count(100_000), seed=1)
+    assert (len(train), len(held)) == (99_600, 400)
+
+
 def test_something_is_always_learnt_from_and_something_held_out():
     for clusters in ([0], [0, 0, 0], [0, 1], [0, 0, 0, 0, 1]):
         train, held = hold_out(np.array(clusters), 2, seed=1)

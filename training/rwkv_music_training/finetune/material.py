@@ -93,6 +93,8 @@ def hold_out(clusters: np.ndarray, wanted: int, seed: int) -> tuple[np.ndarray, 
     held: list[int] = []
     room = min(wanted, len(clusters) // 2)
     for place in sorted(range(len(roots)), key=lambda place: drawn[place]):
+        if len(held) == room:
+            break
         if len(held) + sizes[place] <= room:
             held += np.flatnonzero(clusters == roots[place]).tolist()
     every = np.arange(len(clusters))

@@ -56,7 +56,7 @@ class Preflight:
             ("judged by", f"{_pieces(len(held.lengths))} held out, {int(held.lengths.sum()):,} tokens"),
             ("steps", f"{steps:,}{shortened} of {per_step:,} tokens, {times:.1f} times through the music"),
             ("learning rate", f"{config.optimiser.learning_rate:.2g}"),
-            ("memory", f"{self.trial.memory / 2**20:,.0f} MiB"),
+            *([("memory", f"{self.trial.memory / 2**20:,.0f} MiB")] if self.trial.memory else []),
             ("time", f"{duration(self.seconds)} at the most ({self.trial.step_seconds:.2f} s a step)"),
         ]
         if self.material.judged_by_itself:

@@ -1,6 +1,5 @@
 """A few steps on trial: how long a step and a reading take here, and how much memory they need."""
 
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -66,8 +65,12 @@ def measure(config: TrainingConfig, lesson: Lesson, parallel: Parallel) -> Trial
 
 
 def _memory(parallel: Parallel) -> int:
-    """Bytes that this process has held at the most."""
+    """Bytes that this process has held at the most; 0 where the system does not tell."""
     if parallel.device.type == "cuda":
         return torch.cuda.max_memory_allocated(parallel.device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return held if sys.platform == "darwin" else 1024 * held
