@@ -66,7 +66,7 @@ def report(options: argparse.Namespace) -> None:
     values = found.values(config, rows, files.weights.stat().st_size, picture.name)
     page.write_text(fill(found.page, values), encoding="utf-8")
     if options.install:
-        told = {**config, **found.measured()}
+        told = {**config, **found.measured(config)}
         install_model(files.weights.parent, options.install, told, fill(found.card, values), picture)
     tell(f"written: {page}{f', {options.install}' if options.install else ''}")
 

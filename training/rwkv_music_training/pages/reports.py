@@ -25,8 +25,8 @@ class Report(Protocol):
         """What fills the pages."""
         ...
 
-    def measured(self) -> dict[str, Any]:
-        """What config.json says besides."""
+    def measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What config.json says besides; `config` is what it says already."""
         ...
 
 
@@ -45,9 +45,9 @@ class AbcReport:
         """What fills the pages."""
         return page_values(self.found, config, curve, size, picture)
 
-    def measured(self) -> dict[str, Any]:
-        """What config.json says besides."""
-        return measured_config(self.found)
+    def measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What config.json says besides; `config` is what it says already."""
+        return measured_config(self.found, config)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,6 @@ class NotesReport:
         """What fills the pages."""
         return note_page_values(self.found, config, curve, size, picture)
 
-    def measured(self) -> dict[str, Any]:
-        """What config.json says besides."""
+    def measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What config.json says besides; `config` is what it says already."""
         return measured_note_config(self.found)

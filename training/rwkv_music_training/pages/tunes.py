@@ -9,7 +9,7 @@ from rwkv_music_training.judging.recipe import training_of
 from rwkv_music_training.judging.sharing import Sharing
 from rwkv_music_training.judging.soundness import Soundness
 from rwkv_music_training.judging.tune_bits import Bits
-from rwkv_music_training.pages.sources import credits_list, sources_table
+from rwkv_music_training.pages.sources import MIDI_SOURCES, SOURCES, Source, credits_list, sources_table
 from rwkv_music_training.pages.tables import settings, story, table
 
 # Bits a character on the validation tunes of tiers A and B, from the README of the data.
@@ -69,15 +69,22 @@ def page_values(
         "copied_table": copied(found.shared, found.shared_real),
         "memorised": memorised(found),
         "five_tunes": "\n\n".join(shown(found, number) for number in range(min(TUNES_SHOWN, len(found.tunes)))),
-        "training_story": story(config, curve, "characters", "tunes", HABITS),
+        "training_story": "\n\n".join(
+            [*config["trained"].get("before", []), story(config, curve, "characters", "tunes", HABITS)]
+        ),
         "settings_table": settings(training, config["dimensions"]["ffn"]),
-        "credits_table": sources_table(),
+        "credits_table": sources_table(sources_of(config)),
         "picture": picture,
     }
 
 
-def measured_config(found: Findings) -> dict[str, Any]:
-    """What a model's config.json says of what was measured, and of whom to thank."""
+def sources_of(config: Mapping[str, Any]) -> tuple[Source, ...]:
+    """The collections that a model learnt from: those of tunes, and those of its config.json's `data.melodies`."""
+    return (*SOURCES, *(one for one in MIDI_SOURCES if one.key in config.get("data", {}).get("melodies", ())))
+
+
+def measured_config(found: Findings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model's config.json says of what was measured, and of whom to thank; `config` is the rest of it."""
 
     def rounded(bits: Mapping[str, Bits], name: str) -> dict[str, float]:
         return {source: round(getattr(one, name), 4) for source, one in bits.items()}
@@ -85,7 +92,7 @@ def measured_config(found: Findings) -> dict[str, Any]:
     sound, shared = found.sound, found.shared
     return {
         "licence": "Apache-2.0",
-        "credits": credits_list(),
+        "credits": credits_list(sources_of(config)),
         "valid_bits_per_character": rounded(found.bits, "per_character"),
         "valid_body_bits_per_character": rounded(found.bits, "per_body_character"),
         "free_tunes": {
