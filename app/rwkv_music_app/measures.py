@@ -61,7 +61,8 @@ def _of_tune(piece: Piece, tune: Tune, played: Performance, bits: np.ndarray) ->
     )
     number_of = {place: number for number, place in enumerate(places)}
     lengths, given = _lengths(piece), piece.manuscript.beginning
-    offsets = [len(given) + length - _stripped(piece, length) for length in lengths]
+    where = _where("".join(map(piece.manuscript.shown, piece.made)), tune.abc[len(given) :])
+    offsets = [len(given) + where[length] for length in lengths]
     owners = [bisect_right(places, offset - INSIDE) - 1 for offset in offsets]
     after = {owner: moment for moment, owner in enumerate(owners) if owner >= 0}
     prompt = bisect_left(places, len(given.rstrip()))
@@ -77,12 +78,17 @@ def _of_tune(piece: Piece, tune: Tune, played: Performance, bits: np.ndarray) ->
     return found
 
 
-def _stripped(piece: Piece, length: int) -> int:
-    """Newlines at the beginning of new music that are not written: the prompt ends with one already."""
-    if not piece.manuscript.beginning.endswith("\n"):
-        return 0
-    new = [piece.manuscript.shown(token) for token in piece.made[: min(length, 8)]]
-    return next((place for place, character in enumerate(new) if character != "\n"), len(new))
+def _where(made: str, written: str) -> list[int]:
+    """Where each place of new music, 0..n, stands in what is written of it.
+
+    Closing a tune leaves out a newline after that of a prompt, and the beginning of a repeat that nothing ends; what it
+    puts in stands at the end.
+    """
+    found, place = [0], 0
+    for character in made:
+        place += written.startswith(character, place)
+        found.append(place)
+    return found
 
 
 def _of_performance(piece: Piece, played: Performance, bits: np.ndarray) -> list[Measure]:
