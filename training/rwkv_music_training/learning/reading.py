@@ -19,6 +19,25 @@ ROW = 1024
 Costs = Callable[[Batch, State | None], tuple[torch.Tensor, State | None]]
 
 
+def _whole(documents: np.ndarray, lengths: np.ndarray) -> Windows:
+    """Documents as windows that hold all of each."""
+    zeros = np.zeros_like(documents)
+    return Windows(documents, zeros, zeros, lengths)
+
+
+def _dealt(lengths: np.ndarray, lanes: int) -> list[np.ndarray]:
+    """The places of documents of some lengths, in their order, in lanes of about as many positions; none is empty.
+
+    Each document is in one lane from its beginning to its end: where it is cut, it would be read without what came before.
+    """
+    filled = np.zeros(min(lanes, len(lengths)), dtype=np.int64)
+    lane_of = np.empty(len(lengths), dtype=np.int64)
+    for place in np.argsort(-lengths, kind="stable"):
+        lane_of[place] = np.argmin(filled)
+        filled[lane_of[place]] += lengths[place]
+    return [np.flatnonzero(lane_of == lane) for lane in range(len(filled))]
+
+
 @dataclass(frozen=True)
 class Counted:
     """Nats and positions of the documents of each source, (sources,) float64 both."""
@@ -40,10 +59,10 @@ class Readings:
         order, lengths = order[:chosen], lengths[:chosen]
         self.empty = not len(order)
         self._sources, self._source = np.unique(documents.sources, return_inverse=True)
-        zeros = np.zeros_like(order)
-        windows = Windows(order, zeros, zeros, lengths)
-        self._lanes = lanes
-        self._line = Line(windows, lambda document, cycle: documents.read(document), lanes, ROW)
+        self._lines = [
+            Line(_whole(order[own], lengths[own]), lambda document, cycle: documents.read(document), 1, ROW)
+            for own in _dealt(lengths, lanes)
+        ]
 
     @torch.no_grad()
     def read(self, costs: Costs, device: torch.device, reader: int, readers: int, threads: int) -> Counted:
@@ -53,7 +72,7 @@ class Readings:
         def of_lane(lane: int) -> tuple[np.ndarray, np.ndarray]:
             return self._lane(lane, costs, device)
 
-        own = range(reader, self._lanes, readers)
+        own = range(reader, len(self._lines), readers)
         if threads > 1:
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as workers:
                 found = list(workers.map(of_lane, own))
@@ -68,8 +87,8 @@ class Readings:
     def _lane(self, lane: int, costs: Costs, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
         nats, positions = np.zeros((2, len(self._sources)))
         state = None
-        for place in range(self._line.rows):
-            batch = self._line.at(place, [lane]).to(device)
+        for place in range(self._lines[lane].rows):
+            batch = self._lines[lane].at(place, [0]).to(device)
             each, state = costs(batch, state)
             ends = batch.cu_seqlens
             owner = torch.repeat_interleave(batch.members, ends.diff()).cpu().numpy()
