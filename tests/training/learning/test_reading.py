@@ -36,5 +36,5 @@ def test_a_document_is_read_from_its_beginning_to_its_end(lanes, readers, thread
     positions = [length - 1 for length in LENGTHS]
     nats = [count * (count - 1) / 2 for count in positions]
     assert parts[0].names == ("even", "odd")
-    assert sum(part.nats for part in parts).tolist() == [sum(nats[::2]), sum(nats[1::2])]
-    assert sum(part.positions for part in parts).tolist() == [sum(positions[::2]), sum(positions[1::2])]
+    assert np.sum([part.nats for part in parts], axis=0).tolist() == [sum(nats[::2]), sum(nats[1::2])]
+    assert np.sum([part.positions for part in parts], axis=0).tolist() == [sum(positions[::2]), sum(positions[1::2])]
