@@ -34,6 +34,7 @@ def test_matrices_start_orthogonal_and_outputs_at_zero():
 
 def test_the_ranks_follow_the_official_rule():
     spec = new_spec(12, 512, 65536)
+    assert isinstance(spec, Rwkv7Spec)
     assert (spec.decay_rank, spec.rate_rank, spec.value_rank, spec.gate_rank) == (64, 64, 32, 128)
 
 

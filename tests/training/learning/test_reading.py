@@ -1,5 +1,7 @@
 """The validation reading: every document whole, whatever lanes, threads and processes share the work."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from rwkv_music_training.learning.reading import Readings
 LENGTHS = (5, 1500, 40, 2, 2100, 333, 64)
 
 
-def what_came_before(batch: Batch, state):
+def what_came_before(batch: Batch, state: Any) -> tuple[torch.Tensor, Any]:
     """A cost of as many nats as the document has positions before this one; the state is how many that were."""
     assert batch.lanes is not None
     costs = torch.zeros(batch.ids.shape[1])
