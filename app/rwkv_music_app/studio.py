@@ -1,6 +1,7 @@
 """What the page and the tests call: begin a piece, go on from any bar, several takes, keep, undo, redo, branch, stop, export."""
 
 import asyncio
+import logging
 import tempfile
 import threading
 import time
@@ -32,6 +33,8 @@ LEISURE = 3.0
 SHEET_PAUSE = 1.0
 MOST_VIEWS = 512
 
+_log = logging.getLogger(__name__)
+
 
 class Growth:
     """Takes of one session that grow."""
@@ -41,6 +44,8 @@ class Growth:
         self.job = job
         self.numbers = [row.take.number for row in job.rows]
         self.errors: list[str] = []
+        # Nothing grows any more; what was made may still be on its way to the disk.
+        self.at_rest = threading.Event()
 
 
 class Studio:
@@ -110,7 +115,7 @@ class Studio:
         growth = self._growths.get(sitting.name)
         if growth is not None:
             self.models.batcher(sitting.model).cancel(growth.job)
-            growth.job.settled.wait(PATIENCE)
+            growth.at_rest.wait(PATIENCE)
 
     def undo(self, owner: str, name: str) -> None:
         """Back to the take before. Raises NoSessionError."""
@@ -231,14 +236,21 @@ class Studio:
         self._settling.submit(self._write, sitting, job)
 
     def _write(self, sitting: Sitting, job: Job) -> None:
+        # Not before `go_on` has let go of the lock.
+        with sitting.lock:
+            growth = self._growths.pop(sitting.name)
         try:
             with sitting.lock:
                 for row in job.rows:
                     sitting.note_surprise(row.take, row.bits)
                 sitting.growing = set()
                 sitting.session.keep_budget()
-                del self._growths[sitting.name]
+                growth.at_rest.set()
                 self.store.keep(sitting)
+        except OSError as error:
+            # What was made is there all the same, until the studio closes.
+            _log.error("a piece could not be written: %s", error)
+            growth.errors.append("the studio's disk is full or cannot be written: download what you want to keep")
         finally:
             job.settled.set()
 

@@ -25,7 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-TUNE = 'X:1\nT:<img src=x onerror=alert(1)> {{value}} ${globalThis.hit=1}\nM:6/8\nL:1/8\nK:G\nGAB c2d|"<b>C"ecA GED|'
+TUNE = 'X:1\nT:<img src=x onerror=alert(1)> {{value}} ${globalThis.hit=1}\nM:6/8\nL:1/8\nK:G\nGAB c2d|"<b>C"ecA GED|\nw:<script>globalThis.hit=2</script> <svg/onload=globalThis.hit=3>'
 # Notes down how much roll and sheet show whenever they change.
 WATCH = """() => {
   const note = (name, attribute, kept) => new MutationObserver(() => {
@@ -39,31 +39,47 @@ WATCH = """() => {
 PATIENCE = 90_000
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The studio as a process of its own, and its address."""
+class Server:
+    """The studio as a process of its own."""
+
+    def __init__(self, folder: Path, port: int):
+        self.folder, self.port = folder, port
+        self.address = f"http://127.0.0.1:{port}/"
+        words = ["-m", "rwkv_music", "app", "--port", str(port), "--folder", str(folder)]
+        with (folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=os.environ)
+        for _ in range(600):
+            assert self.process.poll() is None, self.log
+            try:
+                urlopen(self.address + "studio/static/piece.js").close()
+                return
+            except OSError:
+                time.sleep(0.2)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.process.send_signal(how)
+        self.process.wait(20)
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("studio")
-    words = ["-m", "rwkv_music", "app", "--port", str(port), "--folder", str(folder)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=os.environ)
-        address = f"http://127.0.0.1:{port}/"
-        try:
-            for _ in range(600):
-                assert process.poll() is None, (folder / "log").read_text()
-                try:
-                    urlopen(address + "studio/static/piece.js").close()
-                    break
-                except OSError:
-                    time.sleep(0.2)
-            yield address
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(20)
-    told = (folder / "log").read_text()
-    assert "Traceback" not in told and "ERROR" not in told, told[-3000:]
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a studio, which must have nothing to complain of at the end."""
+    server = Server(tmp_path_factory.mktemp("studio"), free_port())
+    try:
+        yield server.address
+    finally:
+        server.end()
+    assert "Traceback" not in server.log and "ERROR" not in server.log, server.log[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +270,32 @@ def test_it_fits_a_phone_and_the_night(browser, server):
         assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360, name
     phone.clean()
     phone.context.close()
+
+
+def test_after_a_kill_in_the_middle_of_a_piece_all_that_was_made_before_is_there(browser, tmp_path):
+    server = Server(tmp_path, free_port())
+    visitor = Visitor(browser, server.address)
+    page = visitor.page
+    page.fill("#rm-bars input[type=number]", "2")
+    page.locator("#rm-bars input[type=number]").blur()
+    page.click("#rm-compose")
+    visitor.composed(2)
+    page.locator(".rm-card.rm-here .rm-keep").click()
+    page.wait_for_selector(".rm-card.rm-here .rm-keep.rm-kept")
+    before = page.evaluate("rwkvMusic.piece('studio').take.abc")
+    page.fill("#rm-bars input[type=number]", "64")
+    page.locator("#rm-bars input[type=number]").blur()
+    page.click(".rm-main")
+    page.wait_for_selector(".rm-stop:visible")
+    server.end(signal.SIGKILL)
+    server = Server(tmp_path, server.port)
+    try:
+        visitor.open()
+        page.wait_for_function("rwkvMusic.piece('studio').take?.notes.length > 0")
+        takes = visitor.tree()["takes"]
+        assert [take["kept"] for take in takes[:3]] == [False, True, False]
+        page.evaluate("rwkvMusic.piece('studio').desk.tell('go_to', { take: 1 })")
+        page.wait_for_function("abc => rwkvMusic.piece('studio').take?.abc === abc", arg=before)
+    finally:
+        visitor.context.close()
+        server.end()

@@ -1,5 +1,6 @@
 """What comes from outside: whoever sends it, and whatever it is."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -135,6 +136,32 @@ def test_too_much_is_refused(client):
 
     headers = {"content-type": "application/json"}
     assert client.post("/gradio_api/component_server", content=endless(), headers=headers).status_code >= 400
+
+
+def test_what_is_sent_too_slowly_is_refused(monkeypatch):
+    monkeypatch.setattr("rwkv_music_app.gate.MOST_SECONDS", 0.05)
+    sent = []
+
+    async def page(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+
+    async def receive():
+        await asyncio.sleep(0.03)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "headers": [(b"host", b"localhost")],
+        "client": ("10.0.0.4", 1),
+    }
+    asyncio.run(Gate(page)(scope, receive, send))
+    assert sent[0]["status"] == 408
 
 
 def test_too_many_requests_are_refused(app):

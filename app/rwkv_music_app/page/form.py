@@ -65,6 +65,7 @@ class Form:
                 tempo=_words(told["tempo"]),
                 # An ensemble plays pieces of no kind.
                 rhythm="" if players else _words(told["rhythm"]),
+                title=", ".join(told["players"] or ())[:80].capitalize(),
                 instruments=players,
             )
         if told["start"] == FILE:

@@ -5,9 +5,6 @@
   const music = window.rwkvMusic;
   if (music.roll) return;
 
-  const COLOURS = ["#3f7cac", "#d1603d", "#5b9279", "#d9a21b", "#8661a6", "#1f8a8a", "#b0578d", "#7d8f2e"];
-  const BY_NIGHT = ["#6fb1e0", "#ee8a63", "#86c29f", "#f0c04f", "#b694d6", "#4fc0c0", "#dc87b4", "#b3c65e"];
-  const DRUMS = "#8b8b8b";
   const BLACK = new Set([1, 3, 6, 8, 10]);
   const STRIP = 26, GAP = 6, LEFT = 34, HEAD = 16;
   // Seconds that fill the width at most; a longer piece is scrolled.
@@ -33,7 +30,7 @@
       const redraw = () => this.draw();
       piece.addEventListener("music", (event) => { if (event.detail.take === this.number) { this.describe(); redraw(); } });
       if (!this.small) {
-        for (const kind of ["show", "pick", "tree"]) piece.addEventListener(kind, () => { if (kind === "show") this.rewind(); this.describe(); redraw(); });
+        for (const kind of ["show", "pick", "tree", "mute"]) piece.addEventListener(kind, () => { if (kind === "show") this.rewind(); this.describe(); redraw(); });
         piece.addEventListener("time", (event) => { this.time = event.detail.time; this.playing = event.detail.playing; this.follow(); redraw(); });
         this.listen();
       }
@@ -201,7 +198,7 @@
         const note = shown.notes[place];
         if (note.start > this.left + seconds) break;
         if (note.end < this.left) continue;
-        const [, drums] = shown.voices[note.voice] ?? [0, false];
+        const player = shown.voices[note.voice] ?? [0, false];
         const x = this.x(note.start), wide = Math.max(2, (note.end - note.start) * this.scale - 1);
         let rise = 0, fade = 1;
         const age = now - note.came;
@@ -212,8 +209,9 @@
           fade = 1 - share * 0.6;
         }
         const sounding = this.playing && !this.small && note.start <= this.time && this.time < note.end;
-        context.globalAlpha = fade * (sounding ? 1 : 0.5 + (note.velocity / 127) * 0.45);
-        context.fillStyle = sounding ? (dark ? "#fff3d6" : "#231f1a") : drums ? DRUMS : (dark ? BY_NIGHT : COLOURS)[note.voice % COLOURS.length];
+        const heard = this.small || !this.piece.muted.has(music.voice(player));
+        context.globalAlpha = fade * (heard ? 1 : 0.25) * (sounding ? 1 : 0.5 + (note.velocity / 127) * 0.45);
+        context.fillStyle = sounding ? (dark ? "#fff3d6" : "#231f1a") : music.colour(note.voice, player[1]);
         const tall = Math.max(1.5, Math.min(thick - 0.6, 13)), up = y(note.pitch) + (thick - tall) / 2 - rise;
         context.beginPath();
         context.roundRect(x, up, wide, tall, Math.min(3.5, tall / 2.2, wide / 2));
@@ -292,5 +290,4 @@
   }
 
   music.roll = (canvas, piece, options) => new Roll(canvas, piece, options);
-  music.colourOf = (voice, drums) => (drums ? DRUMS : COLOURS[voice % COLOURS.length]);
 })();

@@ -21,6 +21,8 @@
       this.picked = null;
       this.drafted = null;
       this.missing = new Set();
+      // Players that are not to be heard, by program; drums are "drums".
+      this.muted = new Set();
     }
 
     get take() { return this.takes.get(this.shown) ?? null; }
@@ -102,6 +104,9 @@
     }
   }
 
+  const COLOURS = ["#3f7cac", "#d1603d", "#5b9279", "#d9a21b", "#8661a6", "#1f8a8a", "#b0578d", "#7d8f2e"];
+  const BY_NIGHT = ["#6fb1e0", "#ee8a63", "#86c29f", "#f0c04f", "#b694d6", "#4fc0c0", "#dc87b4", "#b3c65e"];
+  const DRUMS = "#8b8b8b";
   const pieces = new Map();
   window.rwkvMusic = {
     piece(name) {
@@ -116,6 +121,12 @@
       for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
       return element;
     },
+    /* The colour of a voice, by day or by night, and what it is muted by. */
+    colour(voice, drums) {
+      const dark = document.body.classList.contains("dark");
+      return drums ? DRUMS : (dark ? BY_NIGHT : COLOURS)[voice % COLOURS.length];
+    },
+    voice([program, drums]) { return drums ? "drums" : String(program); },
     clock(seconds) {
       const whole = Math.max(0, Math.floor(seconds));
       return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;

@@ -2,6 +2,7 @@
 (() => {
   "use strict";
   const music = window.rwkvMusic;
+  const { make } = music;
   if (music.player) return;
 
   const NAMES = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"];
@@ -175,7 +176,7 @@
       const { notes } = take;
       for (; this.next < notes.length && notes[this.next].start < time + AHEAD * this.rate; this.next++) {
         const note = notes[this.next], sample = this.sample(note);
-        if (!sample) continue;
+        if (!sample || this.piece.muted.has(music.voice(take.voices[note.voice]))) continue;
         const begin = Math.max(this.audio.currentTime, this.origin + (note.start - this.position) / this.rate);
         const end = begin + Math.max(0.06, (note.end - note.start) / this.rate);
         const source = this.audio.createBufferSource(), gain = this.audio.createGain();
@@ -194,24 +195,52 @@
     tell() { this.piece.tell("time", { time: this.time, playing: this.playing, waiting: this.waiting }); }
   }
 
+  /* Who plays, each with a colour; a click mutes. */
+  function voices(element, piece, instruments) {
+    let shown = "";
+    const name = ([program, drums]) => (drums ? "drums" : instruments[program].replaceAll("_", " "));
+    const look = () => {
+      const players = piece.take?.voices ?? [];
+      const key = JSON.stringify([players, [...piece.muted], document.body.classList.contains("dark")]);
+      if (key === shown) return;
+      shown = key;
+      element.replaceChildren(...(players.length < 2 ? [] : players).map((player, place) => {
+        const made = make("button", "rm-voice", "", { type: "button", title: "Mute or hear again" }), dot = make("i");
+        dot.style.background = music.colour(place, player[1]);
+        made.append(dot, make("span", "", name(player)));
+        const mute = music.voice(player);
+        made.setAttribute("aria-pressed", String(!piece.muted.has(mute)));
+        made.addEventListener("click", () => {
+          if (!piece.muted.delete(mute)) piece.muted.add(mute);
+          piece.tell("mute");
+        });
+        return made;
+      }));
+    };
+    for (const kind of ["music", "show", "mute"]) piece.addEventListener(kind, look);
+    look();
+  }
+
   /* The bar of buttons: play, where one is, how fast, how loud. */
   function controls(element, piece, options) {
     const player = new Player(piece, options);
-    const play = music.make("button", "rm-play", "", { type: "button", "aria-label": "Play", title: "Play or stop (Space)" });
-    const icon = music.make("span", "rm-icon rm-icon-play", "", { "aria-hidden": "true" });
+    const play = make("button", "rm-play", "", { type: "button", "aria-label": "Play", title: "Play or stop (Space)" });
+    const icon = make("span", "rm-icon rm-icon-play", "", { "aria-hidden": "true" });
     play.append(icon);
-    const clock = music.make("span", "rm-clock", "0:00 / 0:00");
-    const seek = music.make("input", "rm-seek", "", { type: "range", min: "0", max: "1000", value: "0", "aria-label": "Where in the piece" });
-    const said = music.make("span", "rm-buffer", "", { "aria-live": "polite" });
-    const rate = music.make("input", "rm-rate", "", { type: "range", min: "50", max: "150", step: "5", value: "100", "aria-label": "Tempo in percent", title: "Tempo" });
-    const rated = music.make("span", "rm-small", "100 %");
-    const volume = music.make("input", "rm-volume", "", { type: "range", min: "0", max: "100", value: "90", "aria-label": "Volume", title: "Volume" });
-    const level = music.make("span", "rm-level", "", { "aria-hidden": "true" });
-    level.append(music.make("i"));
-    const slow = music.make("label", "rm-field"), loud = music.make("label", "rm-field");
-    slow.append(music.make("span", "rm-small", "Tempo"), rate, rated);
-    loud.append(music.make("span", "rm-small", "Volume"), volume, level);
-    element.append(play, clock, seek, said, slow, loud);
+    const clock = make("span", "rm-clock", "0:00 / 0:00");
+    const seek = make("input", "rm-seek", "", { type: "range", min: "0", max: "1000", value: "0", "aria-label": "Where in the piece" });
+    const said = make("span", "rm-buffer", "", { "aria-live": "polite" });
+    const rate = make("input", "rm-rate", "", { type: "range", min: "50", max: "150", step: "5", value: "100", "aria-label": "Tempo in percent", title: "Tempo" });
+    const rated = make("span", "rm-small", "100 %");
+    const volume = make("input", "rm-volume", "", { type: "range", min: "0", max: "100", value: "90", "aria-label": "Volume", title: "Volume" });
+    const level = make("span", "rm-level", "", { "aria-hidden": "true" });
+    level.append(make("i"));
+    const slow = make("label", "rm-field"), loud = make("label", "rm-field");
+    slow.append(make("span", "rm-small", "Tempo"), rate, rated);
+    loud.append(make("span", "rm-small", "Volume"), volume, level);
+    const players = make("div", "rm-voices", "", { role: "group", "aria-label": "Players" });
+    element.append(play, clock, seek, said, slow, loud, players);
+    voices(players, piece, options.instruments);
     play.addEventListener("click", () => player.toggle());
     seek.addEventListener("input", () => player.seek((Number(seek.value) / 1000) * (piece.take?.end ?? 0)));
     rate.addEventListener("input", () => { rated.textContent = `${rate.value} %`; player.setRate(Number(rate.value) / 100); });

@@ -69,25 +69,45 @@
       if (piece.isGrowing && atEnd) this.frame.scrollTop = this.frame.scrollHeight;
     }
 
-    /* What is drawn, by where it stands in the text. */
+    /* What is drawn, by where it stands in the text, and by its voice and bar. */
     index(tune) {
       this.marks = [];
+      const bars = new Map();
       for (const line of tune?.lines ?? [])
-        for (const staff of line.staff ?? [])
-          for (const voice of staff.voices ?? [])
-            for (const element of voice)
-              if (element.startChar >= 0 && element.abselem?.elemset)
-                this.marks.push({ start: element.startChar, kind: element.el_type, length: element.duration ?? 0, drawn: element.abselem.elemset });
-      this.marks.sort((one, other) => one.start - other.start);
+        (line.staff ?? []).forEach((staff, high) => (staff.voices ?? []).forEach((voice, deep) => {
+          const name = `${high}.${deep}`;
+          let bar = bars.get(name) ?? 0, filled = false;
+          for (const element of voice) {
+            if (element.el_type === "bar" && filled) { bar++; filled = false; }
+            if (element.el_type !== "note") continue;
+            filled = true;
+            if (element.abselem?.elemset)
+              this.marks.push({ start: element.startChar, voice: name, bar, length: element.duration ?? 0, drawn: element.abselem.elemset });
+          }
+          bars.set(name, bar);
+        }));
       this.lit = [];
     }
 
+    /* The notes and rests of a bar that is played; of a performance, whose bars have no place in the text, by its number. */
     within(place) {
       const bars = this.piece.take?.bars ?? [], bar = bars[place];
-      if (!bar || bar.place === null || this.piece.drafted) return [];
-      const written = [...new Set(bars.map((one) => one.place))].sort((one, other) => one - other);
-      const end = written[written.indexOf(bar.place) + 1] ?? Infinity;
-      return this.marks.filter((mark) => mark.start >= bar.place && mark.start < end && mark.kind === "note");
+      if (!bar || this.piece.drafted) return [];
+      if (bar.place === null) return this.marks.filter((mark) => mark.bar === place);
+      let end = Infinity;
+      for (const other of bars) if (other.place > bar.place && other.place < end) end = other.place;
+      return this.marks.filter((mark) => mark.start >= bar.place && mark.start < end);
+    }
+
+    /* Those of them that sound when a share of the bar has gone by. */
+    at(marks, share) {
+      const passed = new Map(), whole = new Map();
+      for (const { voice, length } of marks) whole.set(voice, (whole.get(voice) ?? 0) + length);
+      return marks.filter(({ voice, length }) => {
+        const begin = passed.get(voice) ?? 0;
+        passed.set(voice, begin + length);
+        return share >= begin / whole.get(voice) && share < (begin + length) / whole.get(voice);
+      });
     }
 
     paint(marks, name) {
@@ -106,17 +126,10 @@
       const take = this.piece.take;
       const place = playing && take ? music.until(take.bars, time) : -1;
       const bar = take?.bars[place];
-      let sounding = [];
-      if (bar && time <= bar.end) {
-        const marks = this.within(place), whole = marks.reduce((sum, mark) => sum + mark.length, 0);
-        let passed = 0;
-        const share = (time - bar.start) / Math.max(1e-6, bar.end - bar.start);
-        for (const mark of marks) {
-          if (share >= passed / whole && share < (passed + mark.length) / whole) sounding = [mark];
-          passed += mark.length;
-        }
-      }
-      if (sounding[0] === this.lit[0]) return;
+      const inside = bar && time <= bar.end;
+      const share = inside ? (time - bar.start) / Math.max(1e-6, bar.end - bar.start) : 0;
+      const sounding = inside ? this.at(this.within(place), share) : [];
+      if (sounding.length === this.lit.length && sounding.every((mark, nth) => mark === this.lit[nth])) return;
       this.clean(this.lit, "rm-sounding");
       this.lit = this.paint(sounding, "rm-sounding");
       this.reveal(sounding[0]);
@@ -131,10 +144,11 @@
 
     click(element) {
       if (this.piece.drafted || !(element?.startChar >= 0)) return;
-      const bars = this.piece.take?.bars ?? [];
+      const bars = this.piece.take?.bars ?? [], mark = this.marks.find((one) => one.start === element.startChar);
       let found = null, best = -1;
       bars.forEach((bar, place) => {
-        if (bar.place !== null && bar.place <= element.startChar && bar.place > best) { best = bar.place; found = place; }
+        if (bar.place === null) { if (place === mark?.bar) found = place; }
+        else if (bar.place <= element.startChar && bar.place > best) { best = bar.place; found = place; }
       });
       this.piece.pick(found === this.piece.picked ? null : found);
     }
