@@ -66,7 +66,9 @@ def note_page_values(
         "copied_table": copied(found.own, found.real, str(config["name"])),
         "half_known": f"{found.own.shared.half_known} of {len(found.own.documents)}",
         "half_known_real": f"{found.real.shared.half_known} of {len(found.real.documents)}",
-        "training_story": story(config, curve, "tokens", "windows", HABITS),
+        "training_story": "\n\n".join(
+            [*config["trained"].get("before", []), story(config, curve, "tokens", "windows", HABITS)]
+        ),
         "settings_table": settings(training, config["dimensions"]["ffn"]),
         "credits_table": sources_table(credited(found)),
         "picture": picture,
