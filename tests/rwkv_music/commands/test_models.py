@@ -21,8 +21,11 @@ def empty_cache(tmp_path, monkeypatch):
 
 def test_the_list_names_every_model_with_size_licence_and_place(capsys):
     assert main(["models", "list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    told = capsys.readouterr().out.splitlines()
+    lines = {line.split()[0]: line for line in told if not line.startswith(" ")}
     assert set(lines) == {"abc-folk", "midi-score", *published_models()}
+    # The styles of a model stand below it.
+    assert told[told.index(lines["abc-folk"]) + 1].split() == ["+", "lead-sheet"]
     assert "embedded" in lines["abc-folk"] and "the default" in lines["abc-folk"]
     for part in ("156.6 MiB", "Apache-2.0", "on the hub", "RWKV-5.1", "abc"):
         assert part in lines["rwkv-5-abc-82m"]
