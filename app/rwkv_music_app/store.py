@@ -25,7 +25,11 @@ NAME = re.compile(r"[0-9a-f]{32}")
 # Bytes of sessions in memory; those used least go to disk, from where they come back when they are asked for.
 MEMORY = 512 << 20
 # Seconds for which one that was asked for stays in memory, whoever else needs room: somebody may be changing it.
-AT_HAND = 60.0
+AT_HAND = 10.0
+# Of those, states at the bar lines of one session; what it lets go of is made again when it is needed.
+MEMORY_OF_ONE = 64 << 20
+# What a token of a take takes, all told.
+TOKEN = 64
 # Bytes of sessions on disk, and how many one person has: beyond that the oldest without a kept take go.
 DISK = 4 << 30
 MOST_OF_ONE = 100
@@ -60,10 +64,11 @@ class Sitting:
 
     @property
     def bytes(self) -> int:
-        """What the states of its bar lines take, and its tokens."""
-        pieces = [take.piece for take in self.session.takes]
+        """What its states take, those of its bar lines and those at the ends of its takes, and its tokens."""
+        pieces = [take.piece for take in list(self.session.takes)]
         states = {id(moment.state): moment.bytes for piece in pieces for moment in list(piece.moments)}
-        return sum(states.values()) + 64 * sum(piece.length for piece in pieces)
+        one = max(states.values(), default=0)
+        return sum(states.values()) + sum(one + TOKEN * piece.length for piece in pieces)
 
     @property
     def title(self) -> str:
@@ -149,6 +154,7 @@ class SessionStore:
 
     def add(self, owner: str, model: str, session: Session) -> Sitting:
         """A new session of a person. Raises OSError."""
+        session.budget = MEMORY_OF_ONE
         sitting = Sitting(secrets.token_hex(16), hashed(owner), model, session)
         with self._lock:
             self._sittings[sitting.name] = sitting
@@ -225,6 +231,7 @@ class SessionStore:
         if told is None:
             raise _none()
         session = load_session(path.with_suffix(SUFFIX), self._engine_of(told["model"]))
+        session.budget = MEMORY_OF_ONE
         kept = {number for number in told["kept"] if 0 <= number < len(session.takes)}
         sitting = Sitting(name, owner, told["model"], session, kept, told["begun"])
         self._spill()

@@ -46,6 +46,17 @@ class Growth:
         self.errors: list[str] = []
         # Nothing grows any more; what was made may still be on its way to the disk.
         self.at_rest = threading.Event()
+        self._turn = 0
+
+    def due(self, whole: bool) -> list[int]:
+        """The takes to look at now: the one that is shown and the next of the others, or the whole of them."""
+        if whole:
+            return self.numbers
+        current = self.sitting.session.current
+        others = [number for number in self.numbers if number != current]
+        self._turn += 1
+        shown = [current] if current in self.numbers else []
+        return [*shown, *(others[self._turn % len(others)] for _ in others[:1])]
 
 
 class Studio:
@@ -209,8 +220,10 @@ class Studio:
             if event.kind == "error":
                 growth.errors.append(event.text)
         seen = {}
-        for number in growth.numbers if happened or sheet else ():
-            told = self._look(growth.sitting, growth.sitting.session.takes[number], have[number], sheet)
+        for number in growth.due(sheet and growth.job.settled.is_set()) if happened or sheet else ():
+            # The sheet of the take that is looked at; of the others when they have grown.
+            own = sheet and (growth.job.settled.is_set() or number == growth.sitting.session.current)
+            told = self._look(growth.sitting, growth.sitting.session.takes[number], have[number], own)
             if told["version"] != have[number]:
                 have[number] = told["version"]
                 seen[str(number)] = told

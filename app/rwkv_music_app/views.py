@@ -43,16 +43,18 @@ class View:
         self.shown = Shown()
         # Of each version but the first: how many notes, bars and characters it left as they were.
         self._left: list[tuple[int, int, int]] = []
-        self._length = -1
+        # New tokens of the piece when notes and sheet were last looked at.
+        self._length = self._written = -1
 
     def update(self, piece: Piece, bits: np.ndarray, sheet: bool = True) -> bool:
         """Look at the piece again; whether there is anything new. sheet: also at its sheet, which takes longer."""
         length = piece.length
         with self.lock:
-            if length == self._length and (not sheet or self.shown.abc):
+            if length == self._length and (not sheet or length == self._written):
                 return False
             now = _shown(piece, bits, self.shown, sheet)
             self._length = length
+            self._written = length if sheet else self._written
             if now == self.shown:
                 return False
             before, self.shown = self.shown, now
