@@ -25,6 +25,10 @@ def test_a_written_config_comes_back():
         ("shape: {version: 8}", "here: shape.version: must be '4', '5.0', '5.1', '5.2', '6' or '7', not '8'"),
         ("shape: {width: 100}", "here: shape: width must be a multiple of head_size (64), not 100"),
         ("method: {name: lora}", "here: the method lora needs a model to begin with: say its name as base"),
+        (
+            "{base: abc-folk, method: {name: state}, machine: {spread: fsdp}}",
+            "here: the method state is small and whole on each process: machine.spread must be auto or ddp",
+        ),
         ("data: {carry: true, tokens_per_step: 1000}", "here: with carry, tokens_per_step must be a multiple of"),
         ("- 1", "here: must hold fields with values"),
         ("a: [", "here: not YAML (while parsing"),

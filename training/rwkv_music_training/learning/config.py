@@ -194,6 +194,9 @@ class TrainingConfig(Frozen):
     def _goes_together(self) -> "TrainingConfig":
         if self.method.name != "full" and self.base is None:
             raise ValueError(f"the method {self.method.name} needs a model to begin with: say its name as base")
+        if self.method.name == "state" and self.machine.spread in ("fsdp", "hsdp"):
+            # Every block begins from the memory that learns, which is read before the blocks gather their shares.
+            raise ValueError("the method state is small and whole on each process: machine.spread must be auto or ddp")
         if self.data.carry and self.data.tokens_per_step % self.data.window:
             raise ValueError(f"with carry, tokens_per_step must be a multiple of window ({self.data.window})")
         if self.data.carry and self.lanes % self.data.pieces:
