@@ -25,7 +25,8 @@ def test_the_list_names_every_model_with_size_licence_and_place(capsys):
     lines = {line.split()[0]: line for line in told if not line.startswith(" ")}
     assert set(lines) == {"abc-folk", "midi-score", *published_models()}
     # The styles of a model stand below it.
-    assert told[told.index(lines["abc-folk"]) + 1].split() == ["+", "lead-sheet"]
+    below = told.index(lines["abc-folk"]) + 1
+    assert [line.split() for line in told[below : below + 2]] == [["+", "lead-sheet"], ["+", "mazurka"]]
     assert "embedded" in lines["abc-folk"] and "the default" in lines["abc-folk"]
     for part in ("156.6 MiB", "Apache-2.0", "on the hub", "RWKV-5.1", "abc"):
         assert part in lines["rwkv-5-abc-82m"]
