@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
-from rwkv_music.files import FileError, fresh_paths, read_text, refuse_foreign, refuse_overwriting, write_whole
+from rwkv_music.files import (
+    FileError,
+    fresh_paths,
+    read_text,
+    refuse_foreign,
+    refuse_overwriting,
+    whole_folder,
+    write_whole,
+)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
@@ -105,3 +113,16 @@ def test_a_folder_is_never_overwritten(tmp_path):
     for force in (False, True):
         with pytest.raises(FileError, match="is a folder; name a file"):
             refuse_overwriting([tmp_path], force=force)
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path):
+    folder = tmp_path / "made"
+    with whole_folder(folder) as aside:
+        (aside / "one").write_text("1")
+    with pytest.raises(OSError, match="full"), whole_folder(folder) as aside:
+        (aside / "two").write_text("2")
+        raise OSError("full")
+    assert [path.name for path in folder.iterdir()] == ["one"]
+    with whole_folder(folder) as aside:
+        (aside / "three").write_text("3")
+    assert [path.name for path in folder.iterdir()] == ["three"] and list(tmp_path.iterdir()) == [folder]

@@ -10,6 +10,7 @@ from rwkv_music_tokenizers.abc_grammar import AbcGrammar
 from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.bars import check_bars
 from rwkv_music_tokenizers.grammar import NO_LIMITS, Ending, Limits
+from rwkv_music_training.judging.abc2midi import JudgeError, abc2midi_errors, find_abc2midi
 
 METERS = ("4/4", "6/8", "3/4", "2/4", "9/8", "12/8", "C|", "C", "5/8", "7/8", "3/2", "2/2", "2+2+3/8", "none")
 UNITS = ("1/8", "1/16", "1/4", "1/32")
@@ -92,15 +93,14 @@ def test_every_piece_is_without_a_fault(start: int, weights: Mapping[str, float]
 
 
 def test_another_program_finds_no_error_either():
-    judge = pytest.importorskip("rwkv_music_training.judging.abc2midi")
     try:
-        program = judge.find_abc2midi()
-    except judge.JudgeError:
+        program = find_abc2midi()
+    except JudgeError:
         pytest.skip("there is no abc2midi here")
     for seed in range(40):
         header = f"M:{random.Random(seed).choice(METERS)}\nL:1/8\nK:G\n"
         text = walk(seed, header, WEIGHTS if seed % 2 else EVENLY)
-        assert not judge.abc2midi_errors("X:1\n" + text, program), text
+        assert not abc2midi_errors("X:1\n" + text, program), text
 
 
 @pytest.mark.parametrize("seed", range(60))

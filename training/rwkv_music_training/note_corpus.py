@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rwkv_music.files import whole_folder
 from rwkv_music_tokenizers.note_vocabulary import vocabulary_sha256
 from rwkv_music_training.corpus.tunes import CorpusError
 from rwkv_music_training.encoding import Clock, Encoded, encode_all
@@ -122,10 +122,6 @@ def _build(collection: Collection, folder: Path, config: Choice, say: Callable[[
 
 def _write(folder: Path, documents: list[tuple[str, str, Encoded]], left_out: Mapping[str, int]) -> None:
     """Write the cache aside, then rename it."""
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    np.save(aside / IDS, np.concatenate([encoded.ids for _, _, encoded in documents]))
     rows = [
         {
             "path": path,
@@ -137,9 +133,9 @@ def _write(folder: Path, documents: list[tuple[str, str, Encoded]], left_out: Ma
         for path, source, encoded in documents
     ]
     text = json.dumps({"left_out": dict(left_out), "documents": rows})
-    (aside / DOCUMENTS).write_text(text, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with whole_folder(folder) as aside:
+        np.save(aside / IDS, np.concatenate([encoded.ids for _, _, encoded in documents]))
+        (aside / DOCUMENTS).write_text(text, encoding="utf-8")
 
 
 def _read(folder: Path) -> NoteCorpus:

@@ -3,6 +3,7 @@
 import filecmp
 
 import pytest
+import ray
 
 from rwkv_music_training.corpus import on_ray as on_ray_module
 from rwkv_music_training.corpus.build import build, here
@@ -12,7 +13,6 @@ from rwkv_music_training.corpus.recipe import Recipe
 
 
 def test_ray_builds_the_same_bytes(collection, tunebook, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
     # Some files for each of the workers, and more than once.
     monkeypatch.setattr(on_ray_module, "FILES", 10)
     (tmp_path / "broken.mid").write_bytes(b"noise")

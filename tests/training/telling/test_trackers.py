@@ -61,7 +61,6 @@ def test_loggers_of_one_manner_are_begun_told_and_finished(story, monkeypatch, p
 
 
 def test_tensorboard_writes_event_files(story):
-    pytest.importorskip("tensorboard")
     story.tell(tracker("tensorboard"))
     assert list((story.folder / "tensorboard").glob("events.*"))
 

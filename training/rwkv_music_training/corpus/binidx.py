@@ -7,7 +7,6 @@ Source of the form: Megatron-LM, megatron/core/datasets/indexed_dataset.py.
 """
 
 import hashlib
-import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rwkv_music.files import refuse_overwriting
+from rwkv_music.files import refuse_overwriting, whole_folder
 from rwkv_music_training.corpus.clusters import Clusters, first_of
 from rwkv_music_training.corpus.codes import Code, find_code
 from rwkv_music_training.corpus.corpus import Corpus
@@ -144,18 +143,11 @@ def import_binidx(path: Path, out: Path, code_name: str, sharing: Sharing, *, fo
     if not (lengths > 2).any():
         raise CorpusError(f"{pair_of(path)[1]}: there is no document in it")
     split = _share(digests, lengths, sharing)
-    aside = out.with_name(f".{out.name}.part")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        _write(pair, code, aside, pair_of(path)[0].stem, split, lengths)
-        if out.is_dir():
-            shutil.rmtree(out)
-        aside.rename(out)
+        with whole_folder(out) as aside:
+            _write(pair, code, aside, pair_of(path)[0].stem, split, lengths)
     except OSError as error:
         raise CorpusError(f"{error.filename or out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Corpus.open(out)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rwkv_music.files import whole_folder
 from rwkv_music_training.corpus.clusters import Sketches, near_clusters
 from rwkv_music_training.corpus.codes import find_code
 from rwkv_music_training.corpus.corpus import Corpus
@@ -84,22 +85,16 @@ def build(
     """Make a corpus in the folder `out`, which is whole or untouched. Raises CorpusError."""
     if out.exists() and not force:
         raise CorpusError(f"{out} exists; --force replaces it")
-    aside = out.with_name(f".{out.name}.part")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        folder = aside / "parts"
-        folder.mkdir(parents=True)
-        names = preparing(list(find_units(places)), recipe, folder, say)
-        _finish(Parts(folder, names, find_code(recipe.preparation.code).dtype), folder, aside, recipe, say)
-        shutil.rmtree(folder)
-        Corpus.open(aside)
-        if out.is_dir():
-            shutil.rmtree(out)
-        aside.rename(out)
+        with whole_folder(out) as aside:
+            folder = aside / "parts"
+            folder.mkdir()
+            names = preparing(list(find_units(places)), recipe, folder, say)
+            _finish(Parts(folder, names, find_code(recipe.preparation.code).dtype), folder, aside, recipe, say)
+            shutil.rmtree(folder)
+            Corpus.open(aside)
     except OSError as error:
         raise CorpusError(f"{error.filename or out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Corpus.open(out)
 
 

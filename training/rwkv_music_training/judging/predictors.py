@@ -1,6 +1,7 @@
 """Whatever gives odds to the next id: models of any version, and n-grams, asked in the same way."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -47,14 +48,14 @@ class Predictor(Protocol):
         ...
 
 
-class _Network:
+class _Network(ABC):
     """What engines and models in training share."""
 
     vocabulary: int
 
+    @abstractmethod
     def _advance(self, ids: Tensor, state: State | None) -> tuple[Tensor, State]:
         """ids: (B, T). Logits (B, T, V) and the new state."""
-        raise NotImplementedError
 
     def read(self, documents: Sequence[np.ndarray]) -> list[Guess]:
         """See `Predictor.read`."""

@@ -3,7 +3,6 @@
 import json
 import platform
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rwkv_music.files import whole_folder
 from rwkv_music.model.spec import Spec
 from rwkv_music_training.learning.config import TrainingConfig
 from rwkv_music_training.learning.lesson import Lesson
@@ -27,13 +27,9 @@ def export_model(
     told: Mapping[str, Any],
 ) -> None:
     """Write a model folder aside and put it in the place of `folder`; `told` becomes its config.json."""
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    method.export(aside, parameters, spec, told)
-    (aside / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with whole_folder(folder) as aside:
+        method.export(aside, parameters, spec, told)
+        (aside / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def model_config(

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rwkv_music.files import whole_folder
+
 CARD, PICTURE = "README.md", "curve.svg"
 
 
 def install_model(source: Path, target: Path, config: Mapping[str, Any], card: str, picture: Path) -> None:
     """Make `target` the model of the folder `source` with this config, card and picture; replaces what was there."""
-    aside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    shutil.copyfile(source / "model.safetensors", aside / "model.safetensors")
-    (aside / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (aside / CARD).write_text(card, encoding="utf-8")
-    shutil.copyfile(picture, aside / PICTURE)
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+    with whole_folder(target) as aside:
+        shutil.copyfile(source / "model.safetensors", aside / "model.safetensors")
+        (aside / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (aside / CARD).write_text(card, encoding="utf-8")
+        shutil.copyfile(picture, aside / PICTURE)
