@@ -16,6 +16,8 @@ from rwkv_music.checkpoint.mapped import DAMAGED, MappedFile
 from rwkv_music.checkpoint.source import CheckpointError, Stored, Weights, first_line
 
 _FLOATS = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}
+# Mapping anew reads no header again here, so little is kept; small matrices are float32 in these files, and many.
+_WINDOW, _SMALL = 2 << 20, 64 << 10
 _BLOCK = re.compile(r"blk\.(\d{1,4})\.(.+)")
 # Copies of other tensors that llama.cpp wants in the first layer, where nothing reads them.
 _DUMMIES = {f"time_mix_v{n}.weight" for n in "012"}
@@ -32,7 +34,7 @@ def read_gguf(path: Path) -> Weights:
     version = str(header.values.get("general.architecture", ""))
     if version not in NAMINGS:
         raise CheckpointError(f"{path}: a GGUF file of '{version[:40]}'; rwkv6 and rwkv7 can be read")
-    mapped = MappedFile(path, partial(_open, path, header))
+    mapped = MappedFile(path, partial(_open, path, header), _WINDOW, _SMALL)
     metadata = {name: str(value)[:200] for name, value in header.values.items()}
     try:
         stored = _official(header, NAMINGS[version], version, mapped)

@@ -39,8 +39,16 @@ SMALL = 1 << 20
 class MappedFile:
     """Reads tensors through `open_tensors`, which maps the file and returns a function from names to tensors."""
 
-    def __init__(self, path: Path, open_tensors: Callable[[], Callable[[str], Tensor]]):
+    def __init__(
+        self,
+        path: Path,
+        open_tensors: Callable[[], Callable[[str], Tensor]],
+        window: int | None = None,
+        small: int | None = None,
+    ):
+        """window, small: in place of WINDOW and SMALL, for a form of file that is mapped anew at no cost."""
         self.path = path
+        self.window, self.small = window, small
         self.open_tensors = open_tensors
         self._tensor = open_tensors()
         self._read = 0
@@ -48,7 +56,7 @@ class MappedFile:
     def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """The tensor of that name. Raises CheckpointError when the file no longer holds it so."""
         try:
-            if self._read > WINDOW:
+            if self._read > (WINDOW if self.window is None else self.window):
                 self._tensor, self._read = self.open_tensors(), 0
             tensor = self._tensor(name).detach()
         except (OSError, *DAMAGED) as error:
@@ -57,4 +65,4 @@ class MappedFile:
             raise CheckpointError(f"{self.path}: '{name}' changed while the file was read")
         size = tensor.numel() * tensor.element_size()
         self._read += size
-        return tensor.clone() if size < SMALL else tensor
+        return tensor.clone() if size < (SMALL if self.small is None else self.small) else tensor

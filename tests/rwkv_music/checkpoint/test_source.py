@@ -66,13 +66,13 @@ def test_a_file_is_mapped_anew_and_old_pages_go(tmp_path, monkeypatch, suffix):
     opened: list[weakref.ref] = []
     whole = MappedFile.__init__
 
-    def watched(self, path, open_tensors):
+    def watched(self, path, open_tensors, *limits):
         def opening():
             tensor = open_tensors()
             opened.append(weakref.ref(holder := lambda name: tensor(name)))
             return holder
 
-        whole(self, path, opening)
+        whole(self, path, opening, *limits)
 
     monkeypatch.setattr(MappedFile, "__init__", watched)
     weights = load_weights(path)
