@@ -251,6 +251,7 @@ def test_mistakes_are_told_and_files_are_heard(visitor, tmp_path):
     write(visitor, "X:1\nM:4/4\nL:1/8\nK:G\nGABc dedB|GABc d|GABc dedB|", takes=1)
     page.wait_for_function("/line 5, column/.test(document.querySelector('#rm-faults textarea')?.value ?? '')")
     page.fill("#rm-abc textarea", "no music")
+    page.wait_for_function("/no K: field/.test(document.querySelector('#rm-faults textarea')?.value ?? '')")
     page.click("#rm-compose")
     page.wait_for_selector(".rm-toast")
     page.get_by_role("radio", name="A file").check()

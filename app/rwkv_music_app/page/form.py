@@ -112,12 +112,13 @@ def lay_out(models: Sequence[str]) -> Form:
                 label="Tune in ABC", lines=9, max_lines=18, max_length=16_000, elem_id="rm-abc",
                 placeholder="X:1\nT:My tune\nM:6/8\nK:G\nGAB c2d|ecA GED|",
             )  # fmt: skip
+            # Always there, and always as high: what stands below must not move under somebody's pointer.
             faults = gr.Textbox(
                 label="What does not add up",
-                visible=False,
+                placeholder="Nothing so far",
                 interactive=False,
-                lines=1,
-                max_lines=5,
+                lines=2,
+                max_lines=2,
                 elem_id="rm-faults",
             )
         with gr.Column(visible=False, elem_classes="rm-part") as dropped:
@@ -190,9 +191,8 @@ def _wire(
         seen = (chosen == NOTHING, chosen in (OWN, EXAMPLE), chosen == FILE)
         return [gr.Column(visible=one) for one in seen] + [gr.Dropdown(visible=chosen == EXAMPLE)]
 
-    def check(text: str) -> Any:
-        found = faults_of(text or "")
-        return gr.Textbox(value="\n".join(found), visible=bool(found), lines=min(5, max(1, len(found))))
+    def check(text: str) -> str:
+        return "\n".join(faults_of(text or ""))
 
     start.change(choose, start, [*parts, example], **quiet)
     example.change(_text_of, example, abc, **quiet)
