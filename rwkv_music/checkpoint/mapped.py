@@ -44,11 +44,11 @@ class MappedFile:
         path: Path,
         open_tensors: Callable[[], Callable[[str], Tensor]],
         window: int | None = None,
-        small: int | None = None,
+        small: int = SMALL,
     ):
-        """window, small: in place of WINDOW and SMALL, for a form of file that is mapped anew at no cost."""
+        """window (None: WINDOW), small: bytes as told there, less for a form of file that is mapped anew at no cost."""
         self.path = path
-        self.window, self.small = window, small
+        self.window, self.small = WINDOW if window is None else window, small
         self.open_tensors = open_tensors
         self._tensor = open_tensors()
         self._read = 0
@@ -56,7 +56,7 @@ class MappedFile:
     def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """The tensor of that name. Raises CheckpointError when the file no longer holds it so."""
         try:
-            if self._read > (WINDOW if self.window is None else self.window):
+            if self._read > self.window:
                 self._tensor, self._read = self.open_tensors(), 0
             tensor = self._tensor(name).detach()
         except (OSError, *DAMAGED) as error:
@@ -65,4 +65,4 @@ class MappedFile:
             raise CheckpointError(f"{self.path}: '{name}' changed while the file was read")
         size = tensor.numel() * tensor.element_size()
         self._read += size
-        return tensor.clone() if size < (SMALL if self.small is None else self.small) else tensor
+        return tensor.clone() if size < self.small else tensor
