@@ -11,8 +11,8 @@ from rwkv_music_kernels.cpu.matvec import BFLOAT16, BLOCK_MOST, FLOAT32, INPUTS,
 
 _DTYPES = {FLOAT32: torch.float32, BFLOAT16: torch.bfloat16}
 _MOST = 127
-# Panels that are packed at a time: what the memory that this takes beside the packed matrix grows with.
-_AT_ONCE = 32
+# Weights that are packed at a time: what the memory that this takes beside the packed matrix grows with.
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,9 @@ def pack(matrix: Tensor, kind: int, block: int = INPUTS, empty: Callable[..., Te
         panels, scales = empty(count, width // 2, PANEL, 2, dtype=torch.int8), empty(count, blocks, PANEL)
     else:
         blocks, panels, scales = 1, empty(count, width, PANEL, dtype=_DTYPES[kind]), torch.empty(0)
-    for first in range(0, count, _AT_ONCE):
-        rows = matrix.detach()[first * PANEL : (first + _AT_ONCE) * PANEL]
+    step = max(1, _AT_ONCE // (width * PANEL))
+    for first in range(0, count, step):
+        rows = matrix.detach()[first * PANEL : (first + step) * PANEL]
         if width > inputs or len(rows) % PANEL:
             rows = F.pad(rows, (0, width - inputs, 0, -len(rows) % PANEL))
         part = slice(first, first + len(rows) // PANEL)
