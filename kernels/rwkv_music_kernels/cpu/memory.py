@@ -14,10 +14,15 @@ _ALIGNED = 64
 
 
 class Store:
-    """Tensors one behind the other; each keeps alive the memory that it shares with others."""
+    """Tensors one behind the other, whose memory lives as long as the store, or as any of them.
+
+    Whoever needs no more than an address need not keep the tensor: hundreds of such small objects lie scattered over
+    the heap and hold on to its pages.
+    """
 
     def __init__(self) -> None:
-        self._chunk: mmap.mmap | None = None
+        self._chunks: list[mmap.mmap] = []
+        self._apart: list[Tensor] = []
         self._used = 0
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -26,14 +31,15 @@ class Store:
         hint = getattr(mmap, "MADV_HUGEPAGE", None)
         count = math.prod(shape)
         if hint is None or count == 0:
-            return torch.empty(shape, dtype=dtype)
+            self._apart.append(torch.empty(shape, dtype=dtype))
+            return self._apart[-1]
         size = count * dtype.itemsize
-        if self._chunk is None or self._used + size > len(self._chunk):
-            self._chunk = mmap.mmap(-1, max(size, _CHUNK), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if not self._chunks or self._used + size > len(self._chunks[-1]):
+            self._chunks.append(mmap.mmap(-1, max(size, _CHUNK), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
             self._used = 0
             # A system without huge pages takes no such hint, and needs none.
             with suppress(OSError):
-                self._chunk.madvise(hint)
-        tensor = torch.frombuffer(self._chunk, dtype=dtype, count=count, offset=self._used).view(shape)
+                self._chunks[-1].madvise(hint)
+        tensor = torch.frombuffer(self._chunks[-1], dtype=dtype, count=count, offset=self._used).view(shape)
         self._used += size + -size % _ALIGNED
         return tensor

@@ -44,7 +44,7 @@ class Program:
         self.room = TILE_ROOM
         self.outputs = 0
         self._steps: list[list[int]] = []
-        self._kept: list[Tensor] = []
+        # Everything that steps name by its address.
         self._store = Store()
         self._apart = True
 
@@ -79,7 +79,6 @@ class Program:
         """Pack (outputs, inputs)."""
         packed = pack(tensor, self.small if small else self.large, INT8_BLOCK, self._store.empty)
         self.bytes += packed.bytes
-        self._kept += [packed.panels, packed.scales]
         return packed
 
     def embed(self, table: Tensor, norm: tuple[Tensor, Tensor], out: int) -> None:
@@ -197,8 +196,7 @@ class Program:
 
     def _keep(self, tensor: Tensor, dtype: torch.dtype) -> int:
         # Apart from what is freed again: what is kept would lie in the gaps that large tensors leave, and those grow.
-        self._kept.append(self._store.empty(*tensor.shape, dtype=dtype).copy_(tensor.detach()))
-        return self._kept[-1].data_ptr()
+        return self._store.empty(*tensor.shape, dtype=dtype).copy_(tensor.detach()).data_ptr()
 
     def _add(self, kernel: Kernel, fields: Mapping[int, int]) -> None:
         step = [0] * at.STEP_SIZE
