@@ -12,7 +12,7 @@ from rwkv_music_kernels.cpu.matvec import BFLOAT16, BLOCK_MOST, FLOAT32, INPUTS,
 _DTYPES = {FLOAT32: torch.float32, BFLOAT16: torch.bfloat16}
 _MOST = 127
 # Weights that are packed at a time: what the memory that this takes beside the packed matrix grows with.
-_AT_ONCE = 1 << 16
+_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
