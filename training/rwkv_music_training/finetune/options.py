@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, help="what learns (default: as many pieces can teach)")
     parser.add_argument("--minutes", type=_amount, default=0.0, metavar="M", help="to be over after, at the latest")
     parser.add_argument("--look", action="store_true", help="only tell what would happen")
+    parser.add_argument("--json", action="store_true", help="tell everything as JSON, an object a line")
     parser.add_argument("--force", action="store_true", help="replace what is there")
     finer = parser.add_argument_group("finer points (0: chosen)")
     finer.add_argument("--steps", type=number(0, 10**8), default=0, metavar="N", help="at the most")
