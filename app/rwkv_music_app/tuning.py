@@ -234,6 +234,18 @@ class Tunings:
 
 def command(wish: Wish, look: bool) -> list[str]:
     """What looks at the music in the folder `music`, or learns it."""
-    words = [sys.executable, "-m", "rwkv_music", "finetune", "music", "--method", "state", "--json", "-o", wish.name]
+    words = [
+        sys.executable,
+        "-m",
+        "rwkv_music",
+        "finetune",
+        "music",
+        "--method",
+        "state",
+        "--json",
+        "--no-samples",
+        "-o",
+        wish.name,
+    ]
     words += ["--minutes", f"{wish.minutes:g}", "--steps", str(wish.steps)]
     return [*words, *["--base", wish.model] * bool(wish.model), *["--force"] * wish.replace, *["--look"] * look]

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeAlias
@@ -36,21 +37,24 @@ def mount(app: FastAPI, studio: Studio, tunings: Tunings | None = None) -> FastA
     """The page at / of a server, and the one at /tune where styles may be tuned."""
     tune.add_route(app, tunings)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    return gr.mount_gradio_app(
-        app,
-        page(studio, tunings),
-        "",
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        show_error=False,
-        pwa=False,
-        mcp_server=False,
-        max_file_size=MOST_BYTES,
-        theme=theme(),
-        css="".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLE_SHEETS),
-        head=HEAD,
-    )
+    with warnings.catch_warnings():
+        # Of several pages Gradio says that it leaves out what it is told to leave out.
+        warnings.filterwarnings("ignore", "SSR mode")
+        return gr.mount_gradio_app(
+            app,
+            page(studio, tunings),
+            "",
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            show_error=False,
+            pwa=False,
+            mcp_server=False,
+            max_file_size=MOST_BYTES,
+            theme=theme(),
+            css="".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLE_SHEETS),
+            head=HEAD,
+        )
 
 
 def page(studio: Studio, tunings: Tunings | None = None) -> gr.Blocks:

@@ -95,7 +95,7 @@
       make("p", "", "You may compose meanwhile: it goes on by itself, and gives way to others. Stop keeps what was learnt."),
       make("p", "", SURPRISE),
     ],
-    keeping: (known) => [make("h2", "", `Keeping ${known.name}`), make("progress"), make("p", "", "The model is compared with what it was before, and writes a few samples.")],
+    keeping: (known) => [make("h2", "", `Keeping ${known.name}`), make("progress"), make("p", "", "The model is compared with what it was before.")],
     done: (known) => [make("h2", "", `${known.name} is ready`), ...result(known)],
     failed: (known) => [
       make("h2", "", known.name),

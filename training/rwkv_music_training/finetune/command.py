@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         minutes=args.minutes,
         held_out=args.held_out,
+        samples=not args.no_samples,
         seed=args.seed,
         device=args.device,
         threads=args.threads,

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     finer.add_argument("--rate", type=_amount, default=0.0, metavar="R", help="the highest learning rate")
     finer.add_argument("--rank", type=number(0, 4096), default=0, metavar="N", help="of lora")
     finer.add_argument("--held-out", type=number(0, 10**6), default=0, metavar="N", help="pieces that judge the others")
+    finer.add_argument("--no-samples", action="store_true", help="write no pieces before and after")
     finer.add_argument("--seed", type=number(0, 2**32 - 1), default=1, metavar="N", help="(default: 1)")
     finer.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: a GPU if there is one)"

@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -222,8 +222,13 @@ class Tuning:
         before = ModelPredictor(build_model(spec, weights, choose_kernels("cpu")))
         self._say("comparing the model before and after")
         costs = [cost_of(predictor, self._material.held) for predictor in (before, after)]
-        openings = openings_of(self._material.held, self._base.code)
-        for name, predictor in (("before", before), ("after", after)):
-            write_samples(predictor, openings, self._base.code, self._work / "samples" / name, run.config)
+        if self._wishes.samples:
+            self._write_samples({"before": before, "after": after}, run.config)
         comparison = Comparison(self._base.code, *costs)
         return keep_result(self._place, self._work, self.preflight, comparison, run.progress)
+
+    def _write_samples(self, predictors: Mapping[str, ModelPredictor], config: TrainingConfig) -> None:
+        """Pieces of each, from the same beginnings."""
+        openings = openings_of(self._material.held, self._base.code)
+        for name, predictor in predictors.items():
+            write_samples(predictor, openings, self._base.code, self._work / "samples" / name, config)
