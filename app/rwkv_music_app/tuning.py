@@ -26,6 +26,8 @@ NICENESS = 10
 MOST_COMPLAINT, MOST_LINE = 4096, 1 << 20
 # Seconds after which what a studio left behind that was killed is removed.
 OLD = 24 * 3600.0
+# What there is to see where there is nothing.
+NOTHING = {"phase": "none", "busy": False, "stopped": False, "error": ""}
 
 
 @dataclass(eq=False)
@@ -149,7 +151,8 @@ class Tuning:
 
     def plain(self) -> dict[str, Any]:
         """All that is known, as JSON has it."""
-        return {"phase": self.phase, "name": self.wish.name, "stopped": self.stopped, "error": self.error, **self.facts}
+        told = {"phase": self.phase, "busy": self.is_busy, "stopped": self.stopped, "error": self.error}
+        return {**told, "name": self.wish.name, **self.facts}
 
 
 class Tunings:
@@ -201,13 +204,7 @@ class Tunings:
         """What is known of somebody's tuning; its "phase" is "none" where there is none."""
         with self._lock:
             tuning = self._of(owner)
-            return tuning.plain() if tuning else {"phase": "none"}
-
-    def is_busy(self, owner: str) -> bool:
-        """Whether somebody's tuning is at work, and there will be more to see."""
-        with self._lock:
-            tuning = self._of(owner)
-            return tuning is not None and tuning.is_busy
+            return tuning.plain() if tuning else dict(NOTHING)
 
     def close(self) -> None:
         """Stop what is under way; it keeps what was learnt, and comes to its end by itself."""

@@ -139,13 +139,13 @@ def test_one_at_a_time_and_nobody_sees_that_of_another(tunings, tunes, monkeypat
     tunings.look("ann", tunes, Wish("mine"))
     with pytest.raises(UserError, match="being tuned"):
         tunings.look("bob", tunes, Wish("theirs"))
-    assert tunings.view("bob") == {"phase": "none"} and not tunings.is_busy("bob")
+    assert tunings.view("bob") == tuning.NOTHING
     with pytest.raises(UserError, match="look at your music first"):
         tunings.start("bob")
     tunings.stop("ann")
-    assert not tunings.is_busy("ann")
+    assert not tunings.view("ann")["busy"]
     tunings.look("bob", tunes, Wish("theirs"))
-    assert tunings.view("ann") == {"phase": "none"}
+    assert tunings.view("ann") == tuning.NOTHING
     tunings.stop("bob")
 
 
@@ -155,7 +155,7 @@ def test_what_takes_too_long_is_ended(tunings, tunes, monkeypatch):
     tunings.look("ann", tunes, Wish("slow"))
     time.sleep(0.3)
     view = tunings.view("ann")
-    assert view["phase"] == "failed" and "too long" in view["error"] and not tunings.is_busy("ann")
+    assert view["phase"] == "failed" and "too long" in view["error"] and not view["busy"]
 
 
 def test_music_lies_under_names_of_ours(tunings, home, monkeypatch):
@@ -166,7 +166,7 @@ def test_music_lies_under_names_of_ours(tunings, home, monkeypatch):
         tunings.look("ann", [hostile], Wish("mine"))
     hostile = hostile.rename(home / "--force $(id).ABC")
     tunings.look("ann", [hostile], Wish("mine"))
-    while tunings.is_busy("ann"):
+    while tunings.view("ann")["busy"]:
         time.sleep(0.05)
     assert tunings.view("ann")["error"] == "0000.abc"
 

@@ -115,4 +115,5 @@ def test_a_style_is_tuned_on_the_page_and_composed_with(address: str, tunes: lis
         )
         assert page.evaluate("rwkvMusic.piece('studio').tree.model") == "abc-folk+upstairs"
         browser.close()
-    assert foreign == [] and wrong == []
+    assert foreign == [], foreign
+    assert wrong == [], "\n".join(wrong)

@@ -60,7 +60,6 @@ def mount(app: FastAPI, studio: Studio, tunings: Tunings | None = None) -> FastA
 def page(studio: Studio, tunings: Tunings | None = None) -> gr.Blocks:
     """Everything on it. Pages are loaded one by one: on one page's tabs, roll and score would miss what they do not show."""
     with gr.Blocks(title="RWKV Music Studio", analytics_enabled=False, delete_cache=UPLOADS, fill_width=True) as blocks:
-        gr.Navbar(visible=False)
         brand.lay_out("Compose", tunings is not None)
         with gr.Row(elem_id="rm-room", equal_height=False):
             with gr.Column(scale=0, min_width=340, elem_id="rm-left"):

@@ -1,8 +1,7 @@
 """The page where a style is made of somebody's own music."""
 
-import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,24 @@ from rwkv_music_app.tuning_wishes import KINDS, MOST_MINUTES, MOST_STEPS, Wish, 
 
 MINE = (UserError, OSError)
 BY_ITSELF = "The one for this music"
-# Seconds between two looks at a tuning.
-PAUSE = 0.5
 
 
 class Report(gr.HTML):
-    """What is known of a tuning, drawn by `static/tune.js`."""
+    """What is known of a tuning, drawn by `static/tune.js`, which asks for more and says when the phase is another one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tunings: Tunings):
+        def view(_: dict[str, Any], request: gr.Request) -> dict[str, Any]:
+            """What there is to see by now."""
+            return seen(tunings, owner_in(request.headers.get("cookie", "")))
+
         super().__init__(
             None,
             html_template='<div class="rm-tuning" aria-live="polite"></div>',
-            js_on_load="window.rwkvMusic.tuning(element.querySelector('.rm-tuning'), {watch, props});",
+            js_on_load=(
+                "window.rwkvMusic.tuning(element.querySelector('.rm-tuning'),"
+                "{server, watch, props, turned: (phase) => trigger('phase', {phase})});"
+            ),
+            server_functions=[view],
             head=script_tags("piece.js", "tune.js"),
             apply_default_css=False,
             elem_id="rm-tuning",
@@ -68,18 +73,15 @@ def add_route(app: FastAPI, tunings: Tunings | None) -> None:
 def add_page(blocks: gr.Blocks, tunings: Tunings) -> None:
     """The page at /tune."""
     with blocks.route("Tune it", "/tune"):
-        gr.Navbar(visible=False)
         brand.lay_out("Tune it", True)
         with gr.Row(elem_id="rm-room", equal_height=False):
             with gr.Column(scale=0, min_width=340, elem_id="rm-left"):
                 wish = _wish()
                 look = gr.Button("Look at my music", size="lg", elem_id="rm-look")
                 start = gr.Button("Tune it", variant="primary", size="lg", interactive=False, elem_id="rm-start-tuning")
-                stop = gr.Button(
-                    "Stop, and keep what was learnt", size="lg", interactive=False, elem_id="rm-stop-tuning"
-                )
+                stop = gr.Button("Stop, and keep what was learnt", size="lg", visible=False, elem_id="rm-stop-tuning")
             with gr.Column(scale=1, min_width=320, elem_id="rm-right"):
-                report = Report()
+                report = Report(tunings)
         _wire(blocks, tunings, wish, (look, start, stop), report)
 
 
@@ -129,62 +131,48 @@ def _wire(
 ) -> None:
     numbers = itertools.count(1)
 
-    def seen(owner: str, wrong: str = "") -> list[Any]:
-        """What is to be shown, and which buttons can be pressed. Gradio leaves out what repeats itself, hence a number."""
-        view = tunings.view(owner)
-        view["error"] = told(UserError(view.get("error", "")))
-        busy, phase = tunings.is_busy(owner), view["phase"]
-        stoppable = busy and phase in ("looking", "learning") and not view["stopped"]
-        pressable = (not busy, phase == "ready", stoppable)
-        return [{**view, "wrong": wrong, "number": next(numbers)}, *(gr.Button(interactive=may) for may in pressable)]
+    def pressable(view: dict[str, Any]) -> list[gr.Button]:
+        """Which buttons can be pressed; Stop stands where the other one stood."""
+        stoppable = view["busy"] and view["phase"] in ("looking", "learning") and not view["stopped"]
+        return [
+            gr.Button(interactive=not view["busy"]),
+            gr.Button(interactive=view["phase"] == "ready", visible=not stoppable),
+            gr.Button(visible=stoppable),
+        ]
 
-    async def follow(owner: str, wrong: str = "") -> AsyncGenerator[list[Any], None]:
-        """Until there is nothing more to see; whoever goes away stops nothing."""
-        yield await asyncio.to_thread(seen, owner, wrong)
-        while await asyncio.to_thread(tunings.is_busy, owner):
-            await asyncio.sleep(PAUSE)
-            yield await asyncio.to_thread(seen, owner, wrong)
-
-    async def after(owner: str, begin: Callable[[], None]) -> AsyncGenerator[list[Any], None]:
-        wrong = ""
+    def done(request: gr.Request, act: Callable[[str], None] | None = None) -> list[Any]:
+        """What is to be seen when something was done. Gradio leaves out what repeats itself, hence a number."""
+        owner, wrong = owner_in(request.headers.get("cookie", "")), ""
         try:
-            await asyncio.to_thread(begin)
+            if act is not None:
+                act(owner)
         except MINE as error:
             wrong = told(error)
-        async for update in follow(owner, wrong):
-            yield update
+        view = seen(tunings, owner)
+        return [{**view, "wrong": wrong, "number": next(numbers)}, *pressable(view)]
 
-    async def look(request: gr.Request, *values: Any) -> AsyncGenerator[list[Any], None]:
-        owner = _owner(request)
-        async for update in after(owner, lambda: tunings.look(owner, *_wish_of(values))):
-            yield update
+    def look(request: gr.Request, *values: Any) -> list[Any]:
+        return done(request, lambda owner: tunings.look(owner, *_wish_of(values)))
 
-    async def start(request: gr.Request) -> AsyncGenerator[list[Any], None]:
-        owner = _owner(request)
-        async for update in after(owner, lambda: tunings.start(owner)):
-            yield update
-
-    async def again(request: gr.Request) -> AsyncGenerator[list[Any], None]:
-        async for update in follow(_owner(request)):
-            yield update
+    def start(request: gr.Request) -> list[Any]:
+        return done(request, tunings.start)
 
     def stop(request: gr.Request) -> list[Any]:
-        owner = _owner(request)
-        tunings.stop(owner)
-        return seen(owner)
+        return done(request, tunings.stop)
 
-    quiet: dict[str, Any] = {
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "concurrency_limit": None,
-        "trigger_mode": "multiple",
-    }
+    def come(request: gr.Request) -> list[Any]:
+        return done(request)
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     outputs = [report, *buttons]
     buttons[0].click(look, wish, outputs, **quiet)
     buttons[1].click(start, None, outputs, **quiet)
     buttons[2].click(stop, None, outputs, **quiet)
-    blocks.load(again, None, outputs, show_progress="hidden", api_visibility="private", concurrency_limit=None)
+    report.phase(come, None, outputs, **quiet)
+    blocks.load(come, None, outputs, **quiet)
 
 
-def _owner(request: gr.Request) -> str:
-    return owner_in(request.headers.get("cookie", ""))
+def seen(tunings: Tunings, owner: str) -> dict[str, Any]:
+    """What somebody sees of their tuning."""
+    view = tunings.view(owner)
+    return {**view, "error": told(UserError(view["error"]))}

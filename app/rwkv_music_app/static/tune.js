@@ -136,7 +136,7 @@
       figures([
         [figure(before), `${unit} before`],
         [figure(after), `${unit} after`],
-        [`${((100 * (after - before)) / before).toFixed(1)} %`, "surprise"],
+        [`${((100 * (after - before)) / before).toFixed(1).replace("-", "\u2212")} %`, "surprise"],
         [`${(size / 1e6).toFixed(2)} MB`, "size"],
       ]),
       ...(known.curve?.length ? [curve(known)] : []),
@@ -146,18 +146,39 @@
     ];
   }
 
-  music.tuning = (element, { watch, props }) => {
-    let shown = "";
-    const show = () => {
-      const { number, wrong, ...known } = props.value ?? {};
+  // Milliseconds between two questions, and after one that nobody answered.
+  const PAUSE = 700, LONGER = 4000;
+
+  /* Questions rather than a stream: a page that comes and goes, or sleeps, leaves nothing open. */
+  music.tuning = (element, { server, watch, props, turned }) => {
+    let shown = "", timer = 0;
+
+    function show({ number, wrong, ...known }) {
       const told = JSON.stringify([known, wrong]);
       if (told === shown) return;
       shown = told;
-      element.dataset.phase = known.phase ?? "none";
-      element.replaceChildren(...PHASES[element.dataset.phase](known));
+      element.dataset.phase = known.phase;
+      element.replaceChildren(...PHASES[known.phase](known));
       if (wrong) element.prepend(make("p", "rm-wrong", wrong, { role: "alert" }));
-    };
-    watch("value", show);
-    show();
+    }
+
+    function hear(known) {
+      const before = element.dataset.phase;
+      show(known);
+      if (before && before !== known.phase) turned(known.phase);
+      clearTimeout(timer);
+      if (known.busy) timer = setTimeout(ask, PAUSE);
+    }
+
+    async function ask() {
+      try {
+        hear(await server.view({}));
+      } catch {
+        timer = setTimeout(ask, LONGER);
+      }
+    }
+
+    watch("value", () => { if (props.value) hear(props.value); });
+    if (props.value) hear(props.value);
   };
 })();
