@@ -83,12 +83,12 @@ def test_a_style_is_tuned_on_the_page_and_composed_with(address: str, tunes: lis
         page.wait_for_selector(".rm-tuning[data-phase=none]")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits a phone"
 
+        page.get_by_role("button", name="Settings").click()
         page.click("#rm-look")
         page.wait_for_selector(".rm-wrong")
         page.fill("#rm-tune-name input, #rm-tune-name textarea", "Upstairs")
         page.set_input_files("#rm-tune-files input[type=file]", tunes)
         page.wait_for_function("document.querySelectorAll('#rm-tune-files .file').length === 9")
-        page.get_by_role("button", name="Settings").click()
         page.fill("#rm-tune-steps input", "4")
         page.locator("#rm-tune-steps input").blur()
         page.click("#rm-look")

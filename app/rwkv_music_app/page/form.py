@@ -166,8 +166,8 @@ def styles_on_offer(styles: Mapping[str, Sequence[str]], chosen: str = "") -> gr
 
 def kind_of(style: str) -> str:
     """The kind of tune that a style's name speaks of; "" for none."""
-    words = style.partition("+")[2].replace("-", " ")
-    return max((kind for kind in KINDS if kind in words), key=len, default="")
+    words = " " + style.partition("+")[2].replace("-", " ")
+    return max((kind for kind in KINDS if f" {kind}" in words), key=len, default="")
 
 
 def _model_and_style(told: Mapping[str, Any]) -> tuple[str, str]:
