@@ -83,7 +83,7 @@ def test_a_program_is_told_everything_in_lines(here: Path, capsys: pytest.Captur
     assert list(dict.fromkeys(events)) == ["preflight", "begin", "step", "reading", "end", "result"]
     facts, result = told[0], told[-1]
     assert (facts["found"], facts["pieces"], facts["held_out"], facts["steps"]) == (7, 4, 2, 8)
-    assert facts["left_out"] == {"too short": 1} and [row["name"] for row in facts["rejects"]] == ["odd.abc"]
+    assert facts["left_out"] == {"too short": 1} and [row["name"] for row in facts["rejects"]] == ["tunes/odd.abc"]
     assert facts["unit"] == "character" and facts["seconds"] > 0
     assert [line["step"] for line in told if line["event"] == "reading"] == list(range(1, 9))
     assert result["after"] < result["before"] and result["option"] == "--style manner"
