@@ -21,7 +21,7 @@ from rwkv_music_app.tuning_wishes import Wish, plain_name
 from rwkv_music_app.wants import Begin, GoOn
 
 # Seconds: this machine may be busy.
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 @pytest.fixture(autouse=True)
@@ -73,14 +73,22 @@ def put_style(name: str) -> Path:
     return folder
 
 
-def test_a_style_is_tuned_and_composed_with(studio, seen, tunings, tunes, home):
-    tunings.look("ann", tunes, Wish("upstairs", steps=4))
+def test_a_style_is_tuned_until_it_is_stopped_and_composed_with(studio, seen, tunings, tunes, home):
+    tunings.look("ann", tunes, Wish("upstairs", steps=200))
     facts = wait_for(tunings, "ready")["preflight"]
-    assert (facts["found"], facts["pieces"] + facts["held_out"], facts["steps"]) == (9, 8, 4)
+    assert (facts["found"], facts["pieces"] + facts["held_out"], facts["steps_wished"]) == (9, 8, 200)
     assert [row["name"] for row in facts["rejects"]] == ["shopping.abc"] and facts["rejects"][0]["reason"]
     assert facts["model"] == "abc-folk" and facts["seconds"] > 0 and facts["bits"] > 0
     tunings.start("ann")
+    # The learning rate warms up for ten steps.
+    while tunings.view("ann").get("step", {"step": 0})["step"] < 12:
+        wait_for(tunings, "learning")
+        time.sleep(0.1)
+    tunings.stop("bob")
+    assert not tunings.view("ann")["stopped"], "it is not bob's"
+    tunings.stop("ann")
     view = wait_for(tunings, "done")
+    assert view["step"]["step"] < facts["steps"]
     assert view["result"]["after"] < view["result"]["before"] == pytest.approx(facts["bits"], rel=0.05)
     assert list((home / "tuning").iterdir()) == [], "no music is left"
     assert "upstairs" in studio.models.styles()["abc-folk"]
@@ -103,22 +111,6 @@ def test_a_style_is_tuned_and_composed_with(studio, seen, tunings, tunes, home):
 def _music(abc: str) -> str:
     """What stands behind the header."""
     return abc[abc.index("\nK:") :].split("\n%")[0].rstrip()
-
-
-def test_stopping_keeps_what_was_learnt(tunings, tunes):
-    tunings.look("ann", tunes, Wish("half-way", steps=2000))
-    wait_for(tunings, "ready")
-    tunings.start("ann")
-    while "step" not in tunings.view("ann"):
-        wait_for(tunings, "learning")
-        time.sleep(0.1)
-    tunings.stop("bob")
-    assert not tunings.view("ann")["stopped"], "it is not bob's"
-    tunings.stop("ann")
-    view = wait_for(tunings, "done")
-    assert view["step"]["step"] < 2000
-    assert view["result"]["after"] < view["result"]["before"]
-    assert (user_models_folder() / "half-way" / STYLE).is_file()
 
 
 def test_files_without_music_are_refused_with_the_reason(tunings, home):
