@@ -21,6 +21,7 @@ from rwkv_music_app.models import Models
 from rwkv_music_app.server import Openness, make_server
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.studio import Studio
+from rwkv_music_app.tuning import Tunings
 from rwkv_music_kernels.contract import KernelError
 
 USER_ERRORS = (CheckpointError, KernelError)
@@ -39,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         models = Models(args.model or (), args.device, args.dtype, args.rows)
         studio = Studio(folder / "pieces", models)
         torch.set_num_threads(args.threads or usual_threads(models.engine(models.names[0]).spec))
-        app = make_server(studio, _notes(folder, args.soundfont), Openness(auth, local))
+        # It runs for minutes on all cores, and changes what is offered to everybody: not for whoever comes by.
+        tunings = Tunings(folder / "tuning") if local else None
+        app = make_server(studio, _notes(folder, args.soundfont), Openness(auth, local), tunings)
         _welcome(listener, local, auth is not None, args.open)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE, server_header=False)
         uvicorn.Server(config).run(sockets=[listener])

@@ -16,6 +16,7 @@ from rwkv_music_app.gate import Asgi, Gate, owner_in
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
+from rwkv_music_app.tuning import Tunings
 from rwkv_music_tokenizers.errors import NotationError
 
 KINDS = {
@@ -53,18 +54,20 @@ def told(error: Exception) -> str:
     return PATH.sub("", str(error))[:400]
 
 
-def make_server(studio: Studio, notes: Notes | None, openness: Openness = ON_THIS_MACHINE) -> Asgi:
-    """Everything behind its gate. notes: None where there is no soundfont."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio))
+def make_server(
+    studio: Studio, notes: Notes | None, openness: Openness = ON_THIS_MACHINE, tunings: Tunings | None = None
+) -> Asgi:
+    """Everything behind its gate. notes: None where there is no soundfont; tunings: None where nobody may tune styles."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, tunings))
     add_files(app, notes)
     _add_downloads(app, studio)
     # Only here: it takes seconds.
     from rwkv_music_app.page.page import mount
 
-    return Gate(mount(app, studio), auth=openness.auth, local=openness.local)
+    return Gate(mount(app, studio, tunings), auth=openness.auth, local=openness.local)
 
 
-def _cleaning(studio: Studio):
+def _cleaning(studio: Studio, tunings: Tunings | None):
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         over = threading.Event()
@@ -79,6 +82,8 @@ def _cleaning(studio: Studio):
             yield
         finally:
             over.set()
+            if tunings is not None:
+                tunings.close()
             studio.close()
 
     return lifespan

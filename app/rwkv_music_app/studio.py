@@ -75,7 +75,7 @@ class Studio:
     def begin(self, owner: str, begin: Begin) -> Sitting:
         """A session of a new piece; nothing is made yet. Raises UserError, NotationError, OSError."""
         source = begin.source()
-        name = begin.usual_model(source)
+        name = self.models.in_style(begin.model, begin.style) if begin.style else begin.usual_model(source)
         engine = self.models.engine(name)
         language = language_of(engine)
         manuscript = begin.manuscript(source, language)

@@ -35,6 +35,8 @@ class Begin:
     rhythm: str = ""
     title: str = ""
     instruments: str = ""
+    # By name, or a mix as in "NAME:0.7+NAME:0.3".
+    style: str = ""
     # Hear only so many bars of the prompt.
     prompt_bars: int | None = None
 

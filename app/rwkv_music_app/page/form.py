@@ -1,6 +1,6 @@
 """The left side of the page: how a piece begins and how it goes on, in words that musicians know."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rwkv_music_app.wants import MOST_TAKES, Begin, GoOn
 
 NOTHING, OWN, FILE, EXAMPLE = "Nothing", "My ABC", "A file", "An example"
 BY_ITSELF = "Choose for me"
+NO_STYLE = "None in particular"
 KINDS = ["reel", "jig", "slip jig", "hornpipe", "polka", "waltz", "mazurka", "minuet", "march", "air"]
 KEYS = ["G", "D", "A", "E", "C", "F", "Bb", "Am", "Em", "Bm", "Dm", "Gm", "Ador", "Edor", "Ddor", "Amix", "Dmix"]
 METERS = ["4/4", "2/4", "3/4", "6/8", "9/8", "12/8", "2/2"]
@@ -55,7 +56,7 @@ class Form:
     def begin_of(self, values: Sequence[Any]) -> Begin:
         """How the piece begins. Raises UserError, or OSError for an upload that has gone."""
         told = dict(zip(self.begin, values, strict=False))
-        model = "" if told["model"] == BY_ITSELF else str(told["model"])
+        model, style = _model_and_style(told)
         if told["start"] == NOTHING:
             players = ",".join(told["players"] or ())
             return Begin(
@@ -67,6 +68,7 @@ class Form:
                 rhythm="" if players else _words(told["rhythm"]),
                 title=", ".join(told["players"] or ())[:80].capitalize(),
                 instruments=players,
+                style=style,
             )
         if told["start"] == FILE:
             if not told["file"]:
@@ -76,11 +78,14 @@ class Form:
                 model,
                 content=path.read_bytes(),
                 name=path.name[-80:],
+                style=style,
                 prompt_bars=_whole(told["prompt_bars"], "how many bars are heard"),
             )
         if not (told["abc"] or "").strip():
             raise UserError("type or paste a tune first, or begin with nothing")
-        return Begin(model, text=told["abc"], prompt_bars=_whole(told["prompt_bars"], "how many bars are heard"))
+        return Begin(
+            model, text=told["abc"], style=style, prompt_bars=_whole(told["prompt_bars"], "how many bars are heard")
+        )
 
     def go_on_of(self, values: Sequence[Any]) -> GoOn:
         """How it goes on. Raises UserError."""
@@ -100,8 +105,8 @@ class Form:
         )
 
 
-def lay_out(models: Sequence[str]) -> Form:
-    """The inputs, where a column is being laid out."""
+def lay_out(models: Sequence[str], styles: Mapping[str, Sequence[str]]) -> Form:
+    """The inputs, where a column is being laid out. styles: by model."""
     with gr.Group(elem_classes="rm-group"):
         start = gr.Radio([NOTHING, OWN, FILE, EXAMPLE], value=NOTHING, label="Begin with", elem_id="rm-start")
         with gr.Column(visible=True, elem_classes="rm-part") as nothing:
@@ -125,10 +130,11 @@ def lay_out(models: Sequence[str]) -> Form:
             file = gr.File(
                 label="ABC, MIDI or MusicXML", file_types=FILES, type="filepath", height=130, elem_id="rm-file"
             )
-    go_on, prompt_bars, model = _further(models)
+    sound, go_on = _further(models, styles)
     compose = gr.Button("Compose", variant="primary", size="lg", elem_id="rm-compose")
-    begin = {"start": start, **header, "abc": abc, "file": file, "model": model, "prompt_bars": prompt_bars}
+    begin = {"start": start, **header, "abc": abc, "file": file, **sound}
     _wire(start, example, abc, faults, (nothing, typed, dropped))
+    _follow_style(sound["style"], header["rhythm"])
     return Form(begin, go_on, compose)
 
 
@@ -146,8 +152,38 @@ def _header() -> dict[str, Component]:
     return {"rhythm": rhythm, "key": key, "meter": meter, "tempo": tempo, "players": players}
 
 
-def _further(models: Sequence[str]) -> tuple[dict[str, Component], Component, Component]:
+def styles_on_offer(styles: Mapping[str, Sequence[str]], chosen: str = "") -> gr.Dropdown:
+    """The choice among the styles of each model; chosen: one as "MODEL+STYLE", where it is among them."""
+    named = [(model, name) for model, own in styles.items() for name in own]
+    twice = {name for model, name in named for other, same in named if same == name and other != model}
+    choices = [(NO_STYLE, "")]
+    for model, name in named:
+        words = name.replace("-", " ").capitalize() + (f" ({model})" if name in twice else "")
+        choices.append((words, f"{model}+{name}"))
+    known = {value for _, value in choices}
+    return gr.Dropdown(choices, value=chosen if chosen in known else "", label="Style", elem_id="rm-style")
+
+
+def kind_of(style: str) -> str:
+    """The kind of tune that a style's name speaks of; "" for none."""
+    words = " " + style.partition("+")[2].replace("-", " ")
+    return max((kind for kind in KINDS if f" {kind}" in words), key=len, default="")
+
+
+def _model_and_style(told: Mapping[str, Any]) -> tuple[str, str]:
+    """What `Begin` takes; a mix goes before a style."""
+    owner, _, style = _words(told["style"]).partition("+")
+    mix = _words(told["mix"])
+    model = "" if told["model"] == BY_ITSELF else str(told["model"])
+    return model or (owner if style and not mix else ""), mix or style
+
+
+def _further(
+    models: Sequence[str], styles: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Component], dict[str, Component]]:
+    """What else says how a piece begins, and how it goes on."""
     with gr.Group(elem_classes="rm-group"):
+        style = styles_on_offer(styles)
         with gr.Row():
             bars = gr.Slider(1, 64, value=16, step=1, label="Bars", min_width=140, elem_id="rm-bars")
             takes = gr.Slider(1, MOST_TAKES, value=2, step=1, label="Takes", min_width=140, elem_id="rm-takes")
@@ -170,6 +206,13 @@ def _further(models: Sequence[str]) -> tuple[dict[str, Component], Component, Co
             polyphony = gr.Textbox(label="Most notes at once", placeholder="any number", max_lines=1, min_width=110)
             drums = gr.Checkbox(value=True, label="Drums may play", min_width=110)
         with gr.Accordion("Advanced", open=False):
+            mix = gr.Textbox(
+                label="Mix of styles",
+                placeholder="mazurka:0.7+lead-sheet:0.3",
+                max_lines=1,
+                info="Instead of one; each with its weight",
+                elem_id="rm-mix",
+            )
             prompt_bars = gr.Textbox(label="Hear only so many bars of my music", placeholder="all", max_lines=1)
             own = gr.Checkbox(value=False, label="Not as the model's makers draw, but:")
             temperature = gr.Slider(0, 2, value=0.9, step=0.05, label="Temperature", info="Higher is more daring")
@@ -178,7 +221,7 @@ def _further(models: Sequence[str]) -> tuple[dict[str, Component], Component, Co
         "bars": bars, "takes": takes, "end": end, "free": free, "seed": seed, "compass": compass, "scale": scale,
         "polyphony": polyphony, "drums": drums, "own": own, "temperature": temperature, "top_p": top_p,
     }  # fmt: skip
-    return go_on, prompt_bars, model
+    return {"style": style, "mix": mix, "model": model, "prompt_bars": prompt_bars}, go_on
 
 
 def _wire(
@@ -197,6 +240,16 @@ def _wire(
     start.change(choose, start, [*parts, example], **quiet)
     example.change(_text_of, example, abc, **quiet)
     abc.change(check, abc, faults, trigger_mode="always_last", concurrency_limit=4, **quiet)
+
+
+def _follow_style(style: Component, rhythm: Component) -> None:
+    """Choosing a style that is named after a kind of tune chooses the kind."""
+
+    def follow(chosen: str | None) -> Any:
+        kind = kind_of(chosen or "")
+        return gr.Dropdown(value=kind) if kind else gr.Dropdown()
+
+    style.change(follow, style, rhythm, show_progress="hidden", api_visibility="private")  # type: ignore[attr-defined]
 
 
 def _examples() -> list[tuple[str, str]]:

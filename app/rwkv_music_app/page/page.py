@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeAlias
@@ -15,47 +16,54 @@ from rwkv_music_app.components.midi_player import MidiPlayer
 from rwkv_music_app.components.piano_roll import PianoRoll
 from rwkv_music_app.components.sheet_music import SheetMusic
 from rwkv_music_app.gate import MOST_BYTES, owner_in
+from rwkv_music_app.page import brand, tune
 from rwkv_music_app.page.desk import MINE, Desk, Takes
-from rwkv_music_app.page.form import Form, lay_out
+from rwkv_music_app.page.form import Form, lay_out, styles_on_offer
 from rwkv_music_app.page.look import theme
 from rwkv_music_app.server import told
 from rwkv_music_app.studio import Growth, Studio
+from rwkv_music_app.tuning import Tunings
 from rwkv_music_app.wants import GoOn
 
 PIECE = "studio"
 # Seconds between two looks for uploads that nobody needs any more, and after which they are such.
 UPLOADS = (600, 3600)
 HEAD = '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
+STYLE_SHEETS = ("studio.css", "tune.css")
 Updates: TypeAlias = AsyncGenerator[dict[str, Any], None]
 
 
-def mount(app: FastAPI, studio: Studio) -> FastAPI:
-    """The page at / of a server."""
+def mount(app: FastAPI, studio: Studio, tunings: Tunings | None = None) -> FastAPI:
+    """The page at / of a server, and the one at /tune where styles may be tuned."""
+    tune.add_route(app, tunings)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    return gr.mount_gradio_app(
-        app,
-        page(studio),
-        "",
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        show_error=False,
-        pwa=False,
-        mcp_server=False,
-        max_file_size=MOST_BYTES,
-        theme=theme(),
-        css=(FOLDER / "studio.css").read_text(encoding="utf-8"),
-        head=HEAD,
-    )
+    with warnings.catch_warnings():
+        # Of several pages Gradio says that it leaves out what it is told to leave out.
+        warnings.filterwarnings("ignore", "SSR mode")
+        return gr.mount_gradio_app(
+            app,
+            page(studio, tunings),
+            "",
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            show_error=False,
+            pwa=False,
+            mcp_server=False,
+            max_file_size=MOST_BYTES,
+            theme=theme(),
+            css="".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLE_SHEETS),
+            head=HEAD,
+        )
 
 
-def page(studio: Studio) -> gr.Blocks:
-    """Everything on it."""
+def page(studio: Studio, tunings: Tunings | None = None) -> gr.Blocks:
+    """Everything on it. Pages are loaded one by one: on one page's tabs, roll and score would miss what they do not show."""
     with gr.Blocks(title="RWKV Music Studio", analytics_enabled=False, delete_cache=UPLOADS, fill_width=True) as blocks:
-        gr.HTML(BRAND, elem_id="rm-brand", js_on_load=None, apply_default_css=False)
+        brand.lay_out("Compose", tunings is not None)
         with gr.Row(elem_id="rm-room", equal_height=False):
             with gr.Column(scale=0, min_width=340, elem_id="rm-left"):
-                form = lay_out(studio.models.names)
+                form = lay_out(studio.models.names, studio.models.styles())
             with gr.Column(scale=1, min_width=320, elem_id="rm-right"):
                 desk = Desk(studio)
                 MidiPlayer(piece=PIECE, elem_id="rm-player")
@@ -63,6 +71,8 @@ def page(studio: Studio) -> gr.Blocks:
                 SheetMusic(piece=PIECE, elem_id="rm-sheet", height=400)
                 Takes()
         _wire(blocks, form, desk, studio)
+    if tunings is not None:
+        tune.add_page(blocks, tunings)
     return blocks
 
 
@@ -100,16 +110,18 @@ def _wire(blocks: gr.Blocks, form: Form, desk: Desk, studio: Studio) -> None:
             async for update in updates:
                 yield update
 
-    def restore(request: gr.Request) -> dict[str, Any]:
-        """The piece that was made last."""
-        owner = _owner(request)
+    def restore(request: gr.Request) -> tuple[dict[str, Any], gr.Dropdown]:
+        """The piece that was made last, and the styles that there are by now, of which the address may choose one."""
+        owner, update = _owner(request), {"number": next(numbers)}
+        styles = gr.Dropdown()
         try:
             last = next(iter(studio.store.told(owner)), None)
-            if last is None:
-                return {"number": next(numbers)}
-            return {"session": last.name, "tree": studio.picture(owner, last.name), "number": next(numbers)}
+            if last is not None:
+                update |= {"session": last.name, "tree": studio.picture(owner, last.name)}
+            styles = styles_on_offer(studio.models.styles(), request.query_params.get("style", ""))
         except MINE as error:
-            return {"error": told(error), "number": next(numbers)}
+            update |= {"error": told(error)}
+        return update, styles
 
     quiet: dict[str, Any] = {
         "show_progress": "hidden",
@@ -119,7 +131,7 @@ def _wire(blocks: gr.Blocks, form: Form, desk: Desk, studio: Studio) -> None:
     }
     form.compose.click(compose, form.all, desk, **quiet)
     desk.grow(grow, list(form.go_on.values()), desk, **quiet)
-    blocks.load(restore, None, desk, show_progress="hidden", api_visibility="private")
+    blocks.load(restore, None, [desk, form.begin["style"]], show_progress="hidden", api_visibility="private")
 
 
 def _grown(studio: Studio, owner: str, wish: dict[str, Any], how: GoOn) -> Growth:
@@ -136,12 +148,3 @@ def _number(value: Any) -> int | None:
 
 def _owner(request: gr.Request) -> str:
     return owner_in(request.headers.get("cookie", ""))
-
-
-BRAND = (
-    '<header class="rm-brand"><svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">'
-    '<path d="M11 23V8l14-3v15" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linejoin="round"/>'
-    '<ellipse cx="7.6" cy="23.4" rx="4.2" ry="3.1" fill="currentColor"/>'
-    '<ellipse cx="21.6" cy="20.4" rx="4.2" ry="3.1" fill="currentColor"/></svg>'
-    "<h1>RWKV Music Studio</h1><p>Music that appears while it is being made</p></header>"
-)

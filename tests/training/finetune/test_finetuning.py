@@ -76,6 +76,19 @@ def test_a_style_comes_out_that_the_model_begins_with(here: Path, capsys: pytest
     assert main(["generate", "-m", "base", "--style", "manner", "--max-tokens", "20", "-o", "made.abc"]) == 0
 
 
+def test_a_program_is_told_everything_in_lines(here: Path, capsys: pytest.CaptureFixture[str]):
+    assert finetune("--method", "state", "-o", "manner", "--json") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    events = [line["event"] for line in told]
+    assert list(dict.fromkeys(events)) == ["preflight", "begin", "step", "reading", "end", "result"]
+    facts, result = told[0], told[-1]
+    assert (facts["found"], facts["pieces"], facts["held_out"], facts["steps"]) == (7, 4, 2, 8)
+    assert facts["left_out"] == {"too short": 1} and [row["name"] for row in facts["rejects"]] == ["tunes/odd.abc"]
+    assert facts["unit"] == "character" and facts["seconds"] > 0
+    assert [line["step"] for line in told if line["event"] == "reading"] == list(range(1, 9))
+    assert result["after"] < result["before"] and result["option"] == "--style manner"
+
+
 def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]):
     kept = here / "models" / "kept"
     kept.mkdir(parents=True)

@@ -83,6 +83,20 @@ def test_a_run_can_be_repeated_whatever_the_number_of_threads(tiny, lesson, tmp_
         assert torch.equal(one.stepper.average.tensors[name], other.stepper.average.tensors[name])
 
 
+@pytest.mark.parametrize("reads", [False, True])
+def test_whoever_stops_a_run_may_wait_for_a_last_reading(tiny, lesson, tmp_path, alone, reads):
+    class Impatient(Everything):
+        def step(self, event: Step) -> None:
+            if event.step == 2:
+                run.stop()
+
+    seen = Impatient()
+    run = Run(tiny.but(habits={"read_every": 6}), lesson, tmp_path, alone, watchers=[seen], reads_when_stopped=reads)
+    run.run()
+    assert [reading.step for reading in seen.of(Reading)] == [3] * reads
+    assert [end.reason for end in seen.of(End)] == ["stopped"]
+
+
 def test_the_readings_are_of_the_average_and_the_best_is_exported(tiny, lesson, tmp_path, alone):
     run, seen = finished(tiny, lesson, tmp_path, alone)
     readings = seen.of(Reading)

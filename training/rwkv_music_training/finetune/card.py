@@ -6,8 +6,10 @@ from rwkv_music_training.learning.progress import Progress
 from rwkv_music_training.telling.live import duration
 
 
-def card(preflight: Preflight, option: str, size: int, comparison: Comparison, progress: Progress) -> str:
-    """The README.md of the folder, in Markdown."""
+def card(
+    preflight: Preflight, option: str, size: int, comparison: Comparison, progress: Progress, *, samples: bool
+) -> str:
+    """The README.md of the folder, in Markdown. samples: there are some."""
     config, manifest = preflight.config, preflight.material.corpus.manifest
     about = preflight.base.files.config.about if preflight.base.files.config else {}
     train, held = preflight.material.train, preflight.material.held
@@ -30,7 +32,7 @@ def card(preflight: Preflight, option: str, size: int, comparison: Comparison, p
 
 {comparison.words()}, of {len(held.lengths):,} pieces that it did not learn from, whole, from their beginnings.
 {"There was one piece only, so it is judged by what it learnt." if preflight.material.judged_by_itself else ""}
-`samples/before` and `samples/after` hold what both write from the same beginnings and seeds.
+{"`samples/before` and `samples/after` hold what both write from the same beginnings and seeds." if samples else ""}
 
 ## How it was made
 

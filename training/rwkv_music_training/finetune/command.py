@@ -6,12 +6,14 @@ from rwkv_music.checkpoint.source import CheckpointError
 from rwkv_music.model.spec import ModelError
 from rwkv_music.terminal import show, tell
 from rwkv_music_kernels.contract import KernelError
+from rwkv_music_training.finetune.lines import Lines
 from rwkv_music_training.finetune.result import place_of
 from rwkv_music_training.finetune.tuning import finetune
 from rwkv_music_training.finetune.wishes import Wishes
 from rwkv_music_training.learning.loop import TrainingError
 from rwkv_music_training.scale.layout import LayoutError
 from rwkv_music_training.scale.parallel import WorkerLost
+from rwkv_music_training.telling.live import Live
 
 USER_ERRORS = (TrainingError, CheckpointError, ModelError, KernelError, LayoutError, WorkerLost)
 
@@ -26,14 +28,26 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         minutes=args.minutes,
         held_out=args.held_out,
+        samples=not args.no_samples,
         seed=args.seed,
         device=args.device,
         threads=args.threads,
         track=tuple(args.track),
     )
     place = place_of(args.out or args.places[0].resolve().stem, args.force or args.look)
-    result = finetune(args.places, place, wishes, look=args.look, say=tell, show=show)
-    if result is not None:
+    lines = Lines(show) if args.json else None
+    result = finetune(
+        args.places,
+        place,
+        wishes,
+        look=args.look,
+        say=tell,
+        show=lines.preflight if lines else lambda preflight: show(preflight.text()),
+        watchers=(Live(), lines) if lines else (Live(),),
+    )
+    if result is not None and lines:
+        lines.result(result)
+    elif result is not None:
         show(f"{result.place.folder}: {result.size / 1e6:.2f} MB, {result.comparison.words()}\n")
         show(f"try it: rwkv-music generate {result.option}\n")
     return 0

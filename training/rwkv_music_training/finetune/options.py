@@ -16,12 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, help="what learns (default: as many pieces can teach)")
     parser.add_argument("--minutes", type=_amount, default=0.0, metavar="M", help="to be over after, at the latest")
     parser.add_argument("--look", action="store_true", help="only tell what would happen")
+    parser.add_argument("--json", action="store_true", help="tell everything as JSON, an object a line")
     parser.add_argument("--force", action="store_true", help="replace what is there")
     finer = parser.add_argument_group("finer points (0: chosen)")
     finer.add_argument("--steps", type=number(0, 10**8), default=0, metavar="N", help="at the most")
     finer.add_argument("--rate", type=_amount, default=0.0, metavar="R", help="the highest learning rate")
     finer.add_argument("--rank", type=number(0, 4096), default=0, metavar="N", help="of lora")
     finer.add_argument("--held-out", type=number(0, 10**6), default=0, metavar="N", help="pieces that judge the others")
+    finer.add_argument("--no-samples", action="store_true", help="write no pieces before and after")
     finer.add_argument("--seed", type=number(0, 2**32 - 1), default=1, metavar="N", help="(default: 1)")
     finer.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: a GPU if there is one)"

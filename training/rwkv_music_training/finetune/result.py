@@ -65,8 +65,10 @@ def keep_result(place: Place, work: Path, preflight: Preflight, comparison: Comp
         "after": round(comparison.after.per_token, 4),
     }
     (ready / CONFIG).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    (ready / README).write_text(card(preflight, result.option, size, comparison, progress), encoding="utf-8")
-    if (work / "samples").is_dir():
+    samples = (work / "samples").is_dir()
+    text = card(preflight, result.option, size, comparison, progress, samples=samples)
+    (ready / README).write_text(text, encoding="utf-8")
+    if samples:
         shutil.copytree(work / "samples", ready / "samples")
     (ready / "training").mkdir()
     for name in KEPT:

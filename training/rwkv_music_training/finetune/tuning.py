@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,11 +26,10 @@ from rwkv_music_training.judging.predictors import ModelPredictor
 from rwkv_music_training.learning.config import TrainingConfig
 from rwkv_music_training.learning.lesson import Lesson
 from rwkv_music_training.learning.loop import Run
-from rwkv_music_training.learning.watching import Quiet, Reading, Sample, Step
+from rwkv_music_training.learning.watching import Quiet, Reading, Sample, Step, Watcher
 from rwkv_music_training.scale.layout import Layout
 from rwkv_music_training.scale.parallel import Parallel, setup
 from rwkv_music_training.telling.curve import Ledger
-from rwkv_music_training.telling.live import Live
 from rwkv_music_training.telling.page import PageWriter
 from rwkv_music_training.telling.trackers import tracker
 
@@ -92,11 +91,21 @@ class Clock:
         return self.over - time.monotonic()
 
 
-def finetune(places: Sequence[Path], place: Place, wishes: Wishes, *, look: bool, say: Say, show: Say) -> Result | None:
+def finetune(
+    places: Sequence[Path],
+    place: Place,
+    wishes: Wishes,
+    *,
+    look: bool,
+    say: Say,
+    show: Callable[[Preflight], None],
+    watchers: Sequence[Watcher],
+) -> Result | None:
     """Teach music to a model, and keep the result in its place; with `look` only tell what would happen.
 
-    say: progress; show: the tables. Returns None after a look, and on every process but the first. Raises
-    FinetuneError, CorpusError, ConfigError, TrainingError, and like `choose_base`; what was made in vain is taken away.
+    say: progress; show: what is going to happen; watchers: of the run. Returns None after a look, and on every process
+    but the first. Raises FinetuneError, CorpusError, ConfigError, TrainingError, and like `choose_base`; what was made
+    in vain is taken away.
     """
     clock = Clock.of(wishes.minutes)
     base = choose_base(wishes.base, places)
@@ -117,8 +126,8 @@ def finetune(places: Sequence[Path], place: Place, wishes: Wishes, *, look: bool
         )
         tuning = Tuning(base, material, place, work, wishes, clock, parallel, say)
         if parallel.first:
-            show(tuning.preflight.text())
-        return None if look else tuning.run()
+            show(tuning.preflight)
+        return None if look else tuning.run(watchers)
     finally:
         parallel.close()
         if parallel.first:
@@ -175,10 +184,10 @@ class Tuning:
         )
 
     def _learning_seconds(self, trial: Trial) -> float:
-        """What is left for learning when the models are compared before and after."""
-        return self._clock.left - 2 * (COMPARING + trial.reading_seconds)
+        """What is left for learning, with a last reading and the comparison of the models before and after to come."""
+        return self._clock.left - 2 * COMPARING - 3 * trial.reading_seconds
 
-    def run(self) -> Result | None:
+    def run(self, watchers: Sequence[Watcher]) -> Result | None:
         """Learn, compare, keep. Raises FinetuneError where the pieces held out were never read better than before."""
         config, trial = self.preflight.config, self.preflight.trial
         best = Best()
@@ -189,7 +198,8 @@ class Tuning:
             self._lesson,
             self._work / "run",
             self._parallel,
-            watchers=[Ledger(), *boards, deadline, Live(), best, PageWriter()],
+            watchers=[Ledger(), *boards, deadline, *watchers, best, PageWriter()],
+            reads_when_stopped=True,
         )
         deadline.stop = run.stop
         # Only what reads the pieces held out better than the model did before is kept.
@@ -212,8 +222,13 @@ class Tuning:
         before = ModelPredictor(build_model(spec, weights, choose_kernels("cpu")))
         self._say("comparing the model before and after")
         costs = [cost_of(predictor, self._material.held) for predictor in (before, after)]
-        openings = openings_of(self._material.held, self._base.code)
-        for name, predictor in (("before", before), ("after", after)):
-            write_samples(predictor, openings, self._base.code, self._work / "samples" / name, run.config)
+        if self._wishes.samples:
+            self._write_samples({"before": before, "after": after}, run.config)
         comparison = Comparison(self._base.code, *costs)
         return keep_result(self._place, self._work, self.preflight, comparison, run.progress)
+
+    def _write_samples(self, predictors: Mapping[str, ModelPredictor], config: TrainingConfig) -> None:
+        """Pieces of each, from the same beginnings."""
+        openings = openings_of(self._material.held, self._base.code)
+        for name, predictor in predictors.items():
+            write_samples(predictor, openings, self._base.code, self._work / "samples" / name, config)

@@ -28,6 +28,8 @@ class Wishes:
     minutes: float = 0.0
     # Pieces that are not learnt from and judge the others.
     held_out: int = 0
+    # Pieces are written before and after.
+    samples: bool = True
     seed: int = 1
     # "auto" takes a GPU where there is one.
     device: Literal["auto", "cpu", "cuda"] = "auto"

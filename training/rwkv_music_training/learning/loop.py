@@ -59,8 +59,13 @@ class Run:
         keeper: Keeper | None = None,
         watchers: Sequence[Watcher] = (),
         weights: Mapping[str, Tensor] | None = None,
+        reads_when_stopped: bool = False,
     ):
-        """weights: of the model to begin with, where they are at hand. Raises like `make_learner` and `batches_of`."""
+        """weights: of the model to begin with, where they are at hand.
+
+        reads_when_stopped: whoever stops a run waits for a last reading, and loses nothing that was learnt. Raises like
+        `make_learner` and `batches_of`.
+        """
         self.config = config
         self.lesson = lesson
         self.folder = folder
@@ -75,6 +80,7 @@ class Run:
         self._readings = (
             Readings(lesson.valid, config.data.valid_tokens, config.data.pieces) if lesson.valid is not None else None
         )
+        self._reads_when_stopped = reads_when_stopped
         self._stopping = False
         self._skipped_in_a_row = 0
         self._losses: list[tuple[float, int]] = []
@@ -116,7 +122,8 @@ class Run:
                 if self.parallel.agree(time.monotonic() - saved) >= habits.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
-            if not self._stopping and habits.read_every and self.progress.step % habits.read_every:
+            reads = self._reads_when_stopped or not self._stopping
+            if reads and habits.read_every and self.progress.step % habits.read_every:
                 self.read()
             self.save()
         if self._keeper is not None:
