@@ -13,6 +13,7 @@ from rwkv_music.errors import UserError
 from rwkv_music.render.errors import RenderError
 from rwkv_music_app.assets import BASE, content
 from rwkv_music_app.gate import Asgi, Gate, owner_in
+from rwkv_music_app.sheets import add_sheets
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
@@ -61,6 +62,7 @@ def make_server(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, tunings))
     add_files(app, notes)
     _add_downloads(app, studio)
+    add_sheets(app, studio)
     # Only here: it takes seconds.
     from rwkv_music_app.page.page import mount
 

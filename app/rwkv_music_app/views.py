@@ -3,7 +3,7 @@
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from rwkv_music.compose import Piece
 from rwkv_music.errors import UserError
 from rwkv_music.works import Tune, Work
 from rwkv_music_app.measures import Measure, measures
+from rwkv_music_app.windows import Window, windows
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.performance import Performance
 
@@ -27,8 +28,10 @@ class Shown:
     # (General MIDI program, drums) of each voice.
     voices: tuple[tuple[int, bool], ...] = ()
     measures: tuple[Measure, ...] = ()
+    # A tune's text is its sheet.
     abc: str = ""
-    # The sheet is what a reader would write down of a performance.
+    # The sheet of a performance: what a reader would write down of it.
+    windows: tuple[Window, ...] = ()
     approximate: bool = False
     # Why it is no newer than it is.
     trouble: str = ""
@@ -41,8 +44,8 @@ class View:
         self.lock = threading.Lock()
         self.version = 0
         self.shown = Shown()
-        # Of each version but the first: how many notes, bars and characters it left as they were.
-        self._left: list[tuple[int, int, int]] = []
+        # Of each version but the first: how many notes, bars, characters and windows it left as they were.
+        self._left: list[tuple[int, int, int, int]] = []
         # New tokens of the piece when notes and sheet were last looked at.
         self._length = self._written = -1
 
@@ -63,6 +66,7 @@ class View:
                     _common(before.notes, now.notes),
                     _common(before.measures, now.measures),
                     _common(before.abc, now.abc),
+                    _common(before.windows, now.windows),
                 )
             )
             self.version += 1
@@ -72,19 +76,17 @@ class View:
         """What changed after a version; everything after 0 and after one that never was."""
         with self.lock:
             version = version if 0 < version <= self.version else 0
-            left = self._left[version:] if version else [(0, 0, 0)]
-            notes, bars, characters = (
-                (min(column) for column in zip(*left, strict=True))
-                if left
-                else (len(self.shown.notes), len(self.shown.measures), len(self.shown.abc))
-            )
+            left = self._left[version:] if version else [(0, 0, 0, 0)]
             now = self.shown
+            whole = (len(now.notes), len(now.measures), len(now.abc), len(now.windows))
+            notes, bars, characters, sheet = (min(column) for column in zip(*left, whole, strict=True))
             return {
                 "base": version,
                 "version": self.version,
                 "notes": {"from": notes, "new": now.notes[notes:]},
                 "bars": {"from": bars, "new": [measure.plain() for measure in now.measures[bars:]]},
                 "abc": {"from": characters, "new": now.abc[characters:]},
+                "windows": {"from": sheet, "new": [window.plain() for window in now.windows[sheet:]]},
                 "voices": now.voices,
                 "approximate": now.approximate,
                 "trouble": now.trouble,
@@ -98,12 +100,18 @@ def _shown(piece: Piece, bits: np.ndarray, before: Shown, sheet: bool) -> Shown:
         played = work.performance
         notes, voices = notes_of(played)
         found = tuple(measures(piece, work, played, bits))
-        tune = isinstance(work, Tune)
-        text = work.abc if tune or sheet else before.abc
-        return Shown(notes, voices, found, text, approximate=not tune)
     except (UserError, NotationError) as error:
         text = _text(piece.work()) if not before.notes else before.abc
-        return Shown(before.notes, before.voices, before.measures, text, before.approximate, str(error)[:200])
+        return replace(before, abc=text, trouble=str(error)[:200])
+    if isinstance(work, Tune):
+        return Shown(notes, voices, found, work.abc)
+    written, trouble = before.windows, before.trouble
+    if sheet:
+        try:
+            written, trouble = windows(work), ""
+        except NotationError as error:
+            written, trouble = (), str(error)[:200]
+    return Shown(notes, voices, found, "", written, True, trouble)
 
 
 def _text(work: Work) -> str:

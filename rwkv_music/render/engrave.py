@@ -1,8 +1,9 @@
-"""Engraves MusicXML from standard input as one SVG on standard output: `python -m rwkv_music.render.engrave`.
+"""Engraves MusicXML from standard input as one SVG on standard output: `python -m rwkv_music.render.engrave [OPTIONS]`.
 
-A program of its own: the engraver is compiled code that can crash on odd input, and must take only itself down.
+OPTIONS are the engraver's as JSON, besides those that stand here. A program of its own: the engraver is compiled code that can crash on odd input, and must take only itself down.
 """
 
+import json
 import re
 import sys
 
@@ -30,7 +31,8 @@ _SIZE = re.compile(r'<svg width="(\d+)px" height="(\d+)px"')
 
 def main() -> int:
     """Exit code 0, or NO_MUSIC for what the engraver cannot read."""
-    pages = engraved_pages(sys.stdin.buffer.read().decode("utf-8"), OPTIONS)
+    options = {**OPTIONS, **json.loads(sys.argv[1] if len(sys.argv) > 1 else "{}")}
+    pages = engraved_pages(sys.stdin.buffer.read().decode("utf-8"), options)
     if not pages:
         return NO_MUSIC
     sys.stdout.buffer.write(joined(pages).encode("utf-8"))

@@ -26,10 +26,10 @@ NOTE_ID = "note-"
 NAMELESS = "Melody"
 
 
-def to_stream(score: Score, remarks: Sequence[str] = ()) -> tuple[stream.Score, Spans]:
+def to_stream(score: Score, remarks: Sequence[str] = (), before: int = 0) -> tuple[stream.Score, Spans]:
     """The score as a music21 stream, notated throughout: music21 need not (and should not) guess anything.
 
-    Its slurs and endings come apart from it, for `add_spans`. Raises RenderError for more than MAX_SIGNS notes, rests and bars.
+    before: the number of the bar before its first one. Its slurs and endings come apart from it, for `add_spans`. Raises RenderError for more than MAX_SIGNS notes, rests and bars.
     """
     signs = sum(1 + _signs(bar) for bar in score.bars())
     if signs > MAX_SIGNS:
@@ -38,7 +38,7 @@ def to_stream(score: Score, remarks: Sequence[str] = ()) -> tuple[stream.Score, 
     sheet.metadata = _metadata(score, remarks)
     spans = Spans()
     for number, (staff, bars) in enumerate(zip(first_staffs(score), measures(score), strict=True)):
-        sheet.insert(0, _PartWriter(score, number, staff, spans).write(bars))
+        sheet.insert(0, _PartWriter(score, number, staff, spans).write(bars, before))
     return sheet, spans
 
 
@@ -83,10 +83,10 @@ class _PartWriter:
         # Verse -> its last syllable is joined to the next.
         self.joined: dict[int, bool] = {}
 
-    def write(self, bars: Sequence[Measure]) -> stream.Part:
+    def write(self, bars: Sequence[Measure], before: int) -> stream.Part:
         self._name(f"P{self.number + 1}")
         written: list[stream.Measure] = []
-        number = 0
+        number = before
         for count, (bar, measure) in enumerate(zip(self.part.bars, bars, strict=True)):
             number += not (measure.start and (count == 0 or bars[count - 1].start == 0))
             made = stream.Measure(number=number)

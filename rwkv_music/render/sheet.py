@@ -1,9 +1,10 @@
 """Scores as sheets: MusicXML for notation programs, and one SVG that shows the whole piece."""
 
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -29,14 +30,16 @@ DOCTYPE = (
 )
 
 
-def musicxml(score: Score, *, remarks: Sequence[str] = ()) -> str:
+def musicxml(score: Score, *, remarks: Sequence[str] = (), before: int = 0) -> str:
     """The score as MusicXML 4.0, repeats and endings as repeats. `remarks` are miscellaneous fields in it.
+
+    before: the number of the bar before its first one, where it is cut out of a longer piece.
 
     Raises RenderError for a score without music or too long for a sheet.
     """
     if not any(True for _bar in score.bars()):
         raise RenderError("there is no music to write on a sheet")
-    written, spans = to_stream(score, remarks)
+    written, spans = to_stream(score, remarks, before)
     try:
         root = ScoreExporter(written, makeNotation=False).parse()
     except Music21Exception as error:
@@ -89,9 +92,9 @@ def svg_file(score: Score, options: RenderOptions) -> bytes:
     return svg(score, remarks=options.remarks).encode("utf-8", "replace")
 
 
-def engraved(xml: str, time_limit: float = TIME_LIMIT) -> str:
-    """MusicXML as one SVG, made by verovio in a process of its own. Raises RenderError when it fails."""
-    picture = run_engraver(ENGRAVER, (), xml, time_limit).decode("utf-8", "replace")
+def engraved(xml: str, time_limit: float = TIME_LIMIT, options: Mapping[str, object] | None = None) -> str:
+    """MusicXML as one SVG, made by verovio in a process of its own. options: verovio's. Raises RenderError when it fails."""
+    picture = run_engraver(ENGRAVER, [json.dumps(options or {})], xml, time_limit).decode("utf-8", "replace")
     if "<svg" not in picture:
         raise RenderError("the engraver (verovio) cannot draw this piece")
     return picture[picture.index("<svg") :]

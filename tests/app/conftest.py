@@ -1,13 +1,106 @@
-"""A studio for tests: the embedded models, in a folder of its own."""
+"""A studio for tests: the embedded models, in a folder of its own; and as a server of its own, with browsers at it."""
 
 import asyncio
-from collections.abc import Iterator
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
 
 from rwkv_music_app.models import Models
 from rwkv_music_app.studio import Growth, Studio
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
+
+FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+# Milliseconds: this machine may be busy.
+PATIENCE = 90_000
+
+
+class Server:
+    """The studio as a process of its own."""
+
+    def __init__(self, folder: Path, port: int):
+        self.folder, self.port = folder, port
+        self.address = f"http://127.0.0.1:{port}/"
+        words = ["-m", "rwkv_music", "app", "--port", str(port), "--folder", str(folder)]
+        with (folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=os.environ)
+        for _ in range(600):
+            assert self.process.poll() is None, self.log
+            try:
+                urlopen(self.address + "studio/static/piece.js").close()
+                return
+            except OSError:
+                time.sleep(0.2)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.process.send_signal(how)
+        self.process.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Visitor:
+    """One browser of one person."""
+
+    def __init__(self, browser: "Browser", server: str, width: int = 1280, height: int = 900):
+        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        self.context.set_default_timeout(PATIENCE)
+        self.server = server
+        self.foreign: list[str] = []
+        self.errors: list[str] = []
+        self.context.route("**/*", self._only_ours)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.open()
+
+    def _only_ours(self, route: "Route") -> None:
+        if route.request.url.startswith((self.server, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.foreign.append(route.request.url)
+            route.abort()
+
+    def open(self) -> None:
+        self.page.goto(self.server)
+        self.page.wait_for_selector(".rm-desk .rm-title")
+        self.page.wait_for_selector(".rm-actions", state="attached")
+
+    def notes(self) -> int:
+        return int(self.page.get_attribute(".rm-roll", "data-notes") or 0)
+
+    def tree(self) -> dict:
+        return self.page.evaluate("rwkvMusic.piece('studio').tree")
+
+    def composed(self, takes: int) -> None:
+        """Waits until nothing grows and there are so many takes."""
+        self.page.wait_for_function(
+            "count => { const tree = rwkvMusic.piece('studio').tree;"
+            " return tree && !tree.growing.length && tree.takes.length === count + 1; }",
+            arg=takes,
+        )
+
+    def clean(self) -> None:
+        assert self.errors == [] and self.foreign == []
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +128,62 @@ def seen():
         return asyncio.run(all_of_them())
 
     return follow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a studio, which must have nothing to complain of at the end."""
+    server = Server(tmp_path_factory.mktemp("studio"), free_port())
+    try:
+        yield server.address
+    finally:
+        server.end()
+    assert "Traceback" not in server.log and "ERROR" not in server.log, server.log[-3000:]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """`serve(folder, port)`: further servers, which end with the test."""
+    servers: list[Server] = []
+
+    def begin(folder: Path, port: int | None = None) -> Server:
+        servers.append(Server(folder, port or free_port()))
+        return servers[-1]
+
+    yield begin
+    for server in servers:
+        if server.process.poll() is None:
+            server.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Debian's chromium; without it the test is skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the test extra has it)")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: "Browser", request: pytest.FixtureRequest) -> Iterator[Callable[..., Visitor]]:
+    """`visit(address, width, height)`: somebody new at the page, by default of the common server."""
+    visitors: list[Visitor] = []
+
+    def come(address: str = "", width: int = 1280, height: int = 900) -> Visitor:
+        visitors.append(Visitor(browser, address or request.getfixturevalue("server"), width, height))
+        return visitors[-1]
+
+    yield come
+    for visitor in visitors:
+        visitor.context.close()
+
+
+@pytest.fixture
+def visitor(visit: Callable[..., Visitor]) -> Visitor:
+    """Somebody new at the common server's page."""
+    return visit()

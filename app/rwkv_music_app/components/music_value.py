@@ -28,6 +28,8 @@ def update_of(music: Music) -> dict[str, Any] | None:
         "notes": {"from": 0, "new": notes},
         "bars": {"from": 0, "new": [bar.plain() for bar in _bars(work, played)]},
         "abc": {"from": 0, "new": work.abc},
+        # Nobody but the studio engraves on the way; abcjs shows what a reader would write down.
+        "windows": {"from": 0, "new": []},
         "voices": voices,
         "approximate": isinstance(work, Played),
         "trouble": "",

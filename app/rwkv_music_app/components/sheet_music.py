@@ -7,9 +7,11 @@ import gradio as gr
 from rwkv_music_app.assets import script_tags
 from rwkv_music_app.components.music_value import Music, update_of
 
+SHEET = ("piece.js", "abcjs-basic-min.js", "abc.js", "engraved.js", "sheet.js")
+
 
 class SheetMusic(gr.HTML):
-    """A tune as abcjs engraves it; of a performance, what a reader would write down, marked approximate.
+    """A tune as abcjs draws it; of a performance, what a reader would write down, marked approximate.
 
     Components whose `piece` is the same show the same music.
     """
@@ -22,7 +24,11 @@ class SheetMusic(gr.HTML):
             css_template=(
                 f".rm-sheet {{ max-height: {int(height)}px; overflow-y: auto; }}"
                 ".rm-sheet-note:empty { display: none; } .rm-sheet-note { font-size: 12px; opacity: .7; margin: 0 0 6px; }"
-                ".rm-sounding, .rm-picked { fill: #b4552d; stroke: none; }"
+                ".rm-leaf svg { display: block; width: 100%; height: auto; fill: currentColor; }"
+                ".rm-engraved :is(ellipse, path, polygon, polyline, rect) { stroke: currentColor; }"
+                ".rm-engraved :is(.ending, .fing, .reh, .tempo) { font-weight: bold; }"
+                ".rm-engraved :is(.dir, .dynam, .mNum) { font-style: italic; }"
+                ".rm-sounding, .rm-picked { fill: #b4552d; color: #b4552d; }"
             ),
             js_on_load=(
                 "const piece = window.rwkvMusic.piece(props.piece);"
@@ -30,7 +36,7 @@ class SheetMusic(gr.HTML):
                 "watch('value', () => piece.apply(props.value));"
                 "piece.apply(props.value);"
             ),
-            head=script_tags("piece.js", "abcjs-basic-min.js", "sheet.js"),
+            head=script_tags(*SHEET),
             apply_default_css=False,
             piece=piece,
             **settings,

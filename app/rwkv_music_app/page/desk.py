@@ -6,6 +6,7 @@ import gradio as gr
 
 from rwkv_music.errors import UserError
 from rwkv_music_app.assets import script_tags
+from rwkv_music_app.components.sheet_music import SHEET
 from rwkv_music_app.gate import owner_in
 from rwkv_music_app.server import told
 from rwkv_music_app.studio import Studio
@@ -28,7 +29,7 @@ class Desk(gr.HTML):
                 "window.rwkvMusic.desk(element.querySelector('.rm-desk'),"
                 "{server, watch, props, trigger: (what, data) => trigger('grow', data)});"
             ),
-            head=script_tags("piece.js", "pianoroll.js", "player.js", "abcjs-basic-min.js", "sheet.js", "studio.js"),
+            head=script_tags(*SHEET, "pianoroll.js", "player.js", "studio.js"),
             apply_default_css=False,
             server_functions=functions,
             elem_id="rm-desk",

@@ -11,7 +11,7 @@ COPPER = Color(
 )  # fmt: skip
 # Paper and ink.
 PAPER = Color(
-    "#fbf9f4", "#f4f0e7", "#e7e0d2", "#d3c9b6", "#a99e8a", "#7f7565", "#5f574b", "#453f37", "#2b2823", "#1d1b18", "#131210",
+    "#fbf9f4", "#f4f0e7", "#e7e0d2", "#d3c9b6", "#a99e8a", "#6f6657", "#5f574b", "#453f37", "#2b2823", "#1d1b18", "#131210",
     name="paper",
 )  # fmt: skip
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -41,6 +41,8 @@ def theme() -> Base:
         block_shadow="none",
         input_background_fill="*neutral_50",
         input_background_fill_dark="*neutral_800",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",

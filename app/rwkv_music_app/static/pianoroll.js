@@ -25,17 +25,26 @@
       this.playing = false;
       this.hover = null;
       this.drawn = false;
-      this.observer = new ResizeObserver(() => this.draw());
-      this.observer.observe(element);
-      const redraw = () => this.draw();
-      piece.addEventListener("music", (event) => { if (event.detail.take === this.number) { this.describe(); redraw(); } });
+      const redraw = () => this.draw(), gone = new AbortController(), { signal } = gone;
+      const observers = [new ResizeObserver(redraw), new MutationObserver(redraw)];
+      observers[0].observe(element);
+      observers[1].observe(document.body, { attributes: true, attributeFilter: ["class"] });
+      // Whoever takes the canvas from the page says so, or the piece would know of it for ever.
+      this.leave = () => { gone.abort(); for (const observer of observers) observer.disconnect(); };
+      piece.addEventListener("music", (event) => { if (event.detail.take === this.number) { this.describe(); redraw(); } }, { signal });
       if (!this.small) {
-        for (const kind of ["show", "pick", "tree", "mute"]) piece.addEventListener(kind, () => { if (kind === "show") this.rewind(); this.describe(); redraw(); });
-        piece.addEventListener("time", (event) => { this.time = event.detail.time; this.playing = event.detail.playing; this.follow(); redraw(); });
+        for (const kind of ["show", "pick", "tree", "mute"])
+          piece.addEventListener(kind, () => { if (kind === "show") this.rewind(); this.describe(); redraw(); }, { signal });
+        piece.addEventListener("pick", () => this.reveal(piece.picked), { signal });
+        piece.addEventListener("time", ({ detail }) => {
+          if (detail.playing && !this.playing) this.following = true;
+          Object.assign(this, { time: detail.time, playing: detail.playing });
+          this.follow();
+          redraw();
+        }, { signal });
         this.listen();
       }
-      window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-      new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+      window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw, { signal });
       this.describe();
     }
 
@@ -61,6 +70,12 @@
       const wanted = this.piece.isGrowing && !this.playing ? this.shown.end : this.time;
       if (wanted > this.left + this.seconds * 0.85 || wanted < this.left)
         this.left = Math.max(0, Math.min(wanted - this.seconds * (this.playing ? 0.15 : 0.8), Math.max(0, this.shown.end - this.seconds * 0.5)));
+    }
+
+    /* Brings a bar into sight. */
+    reveal(place) {
+      const bar = this.shown?.bars[place];
+      if (bar && (bar.start < this.left || bar.end > this.left + this.seconds)) this.left = Math.max(0, bar.start - this.seconds / 4);
     }
 
     draw() {
@@ -91,7 +106,7 @@
       const colours = this.colours(), shown = this.shown;
       context.clearRect(0, 0, width, height);
       const bottom = this.small ? height : height - STRIP - GAP, top = this.small ? 0 : HEAD;
-      const pitches = this.pitches(shown);
+      const pitches = this.measure(shown);
       const thick = (bottom - top) / (pitches.high - pitches.low + 1);
       const y = (pitch) => bottom - (pitch - pitches.low + 1) * thick;
       context.fillStyle = colours.paper;
@@ -119,12 +134,20 @@
       context.fillText("Notes fall in here while the model writes them.", (LEFT + width) / 2, bottom / 2);
     }
 
-    pitches(shown) {
+    /* The pitches between which all notes lie, with some room, and how many bits a note fill the strip; of a version. */
+    measure(shown) {
+      if (this.measured && this.measured.shown === shown && this.measured.version === shown?.version) return this.measured;
       let low = 127, high = 0;
       for (const note of shown?.notes ?? []) { low = Math.min(low, note.pitch); high = Math.max(high, note.pitch); }
       if (low > high) [low, high] = [60, 79];
       const least = this.small ? 12 : 24, lack = Math.max(0, least - (high - low + 1));
-      return { low: Math.max(0, low - Math.ceil(lack / 2) - 1), high: Math.min(127, high + Math.floor(lack / 2) + 1) };
+      // One bar may stand out by far: the scale is that of nine in ten.
+      const known = (shown?.bars ?? []).map((bar) => bar.surprise).filter((bits) => bits !== null).sort((one, other) => one - other);
+      this.measured = {
+        shown, version: shown?.version, most: Math.max(3, known[Math.floor(known.length * 0.9)] ?? 0),
+        low: Math.max(0, low - Math.ceil(lack / 2) - 1), high: Math.min(127, high + Math.floor(lack / 2) + 1),
+      };
+      return this.measured;
     }
 
     rows(colours, pitches, y, thick, width) {
@@ -146,9 +169,7 @@
     bars(shown, colours, top, bottom, height, width) {
       const { context } = this;
       const bars = shown.bars, first = Math.max(0, music.until(bars, this.left));
-      // One bar may stand out by far: the scale is that of nine in ten.
-      const known = bars.map((bar) => bar.surprise).filter((bits) => bits !== null).sort((one, other) => one - other);
-      const most = Math.max(3, known[Math.floor(known.length * 0.9)] ?? 0);
+      const { most } = this.measure(shown);
       context.textAlign = "left";
       context.textBaseline = "top";
       let label = -Infinity;
@@ -213,6 +234,7 @@
         context.globalAlpha = fade * (heard ? 1 : 0.25) * (sounding ? 1 : 0.5 + (note.velocity / 127) * 0.45);
         context.fillStyle = sounding ? (dark ? "#fff3d6" : "#231f1a") : music.colour(note.voice, player[1]);
         const tall = Math.max(1.5, Math.min(thick - 0.6, 13)), up = y(note.pitch) + (thick - tall) / 2 - rise;
+        if (this.small) { context.fillRect(x, up, wide, tall); continue; }
         context.beginPath();
         context.roundRect(x, up, wide, tall, Math.min(3.5, tall / 2.2, wide / 2));
         context.fill();
@@ -236,6 +258,8 @@
 
     listen() {
       const { canvas, piece } = this;
+      // Where a finger or the mouse went down, and what was at the left then; null where it only points.
+      let held = null, dragged = false;
       const spot = (event) => {
         const box = canvas.getBoundingClientRect();
         return { x: event.clientX - box.left, y: event.clientY - box.top };
@@ -245,12 +269,20 @@
         const place = x < LEFT ? -1 : music.until(bars, this.at(x));
         return place >= 0 && this.at(x) <= bars[place].end ? place : null;
       };
+      canvas.addEventListener("pointerdown", (event) => { held = { x: event.clientX, left: this.left }; dragged = false; });
+      for (const kind of ["pointerup", "pointercancel", "pointerleave"]) canvas.addEventListener(kind, () => { held = null; });
       canvas.addEventListener("pointermove", (event) => {
+        if (held && this.shown && (dragged || Math.abs(event.clientX - held.x) > 6)) {
+          dragged = true;
+          this.pull(held.left - (event.clientX - held.x) / this.scale);
+          return;
+        }
         const place = bar(event);
         if (place !== this.hover) { this.hover = place; this.hint(); this.draw(); }
       });
       canvas.addEventListener("pointerleave", () => { this.hover = null; this.hint(); this.draw(); });
       canvas.addEventListener("click", (event) => {
+        if (dragged) return;
         const place = bar(event);
         if (spot(event).y < HEAD && this.shown) piece.tell("seek", { time: Math.max(0, this.at(spot(event).x)) });
         else piece.pick(place === piece.picked ? null : place);
@@ -267,12 +299,18 @@
           this.zoom = Math.max(0.1, Math.min(12, this.zoom * Math.exp(-event.deltaY / 300)));
           this.left = Math.max(0, at - (spot(event).x - LEFT) / this.scale);
         } else if (sideways) {
-          this.left = Math.max(0, Math.min(this.shown.end - this.seconds / 4, this.left + sideways / this.scale));
-          this.following = false;
+          this.pull(this.left + sideways / this.scale);
         } else return;
         event.preventDefault();
         this.draw();
       }, { passive: false });
+    }
+
+    /* Moves what is seen, by hand: from then on it does not follow what is played. */
+    pull(left) {
+      this.left = Math.max(0, Math.min(this.shown.end - this.seconds / 4, left));
+      this.following = false;
+      this.draw();
     }
 
     hint() {

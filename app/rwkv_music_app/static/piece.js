@@ -31,11 +31,12 @@
 
     tell(kind, detail = {}) { this.dispatchEvent(new CustomEvent(kind, { detail })); }
 
-    /* An update from the server. What is of another session than the one on the page is left aside, unless it opens it. */
+    /* An update from the server. What is of another session than the one on the page is left aside, unless it opens it;
+     * what tells of growth opens nothing that somebody has left since. */
     apply(update) {
       if (!update) return;
       if (update.session !== undefined && update.session !== this.session) {
-        if (!update.tree && this.session !== null) return;
+        if ((!update.tree || update.errors) && this.session !== null) return;
         this.clear(update.session);
       }
       if (update.tree) this.plant(update.tree);
@@ -51,7 +52,7 @@
     }
 
     change(number, told) {
-      const have = this.takes.get(number) ?? { version: 0, notes: [], bars: [], abc: "", voices: [], fresh: 0 };
+      const have = this.takes.get(number) ?? { version: 0, notes: [], bars: [], abc: "", windows: [], voices: [] };
       if (told.base !== 0 && told.base !== have.version) return this.ask(number);
       have.version = told.version;
       have.notes.length = told.notes.from;
@@ -62,6 +63,11 @@
       for (const [start, end, after, surprise, place, bar] of told.bars.new)
         have.bars.push({ start: start / 1000, end: end / 1000, after, surprise, place, bar });
       have.abc = have.abc.slice(0, told.abc.from) + told.abc.new;
+      have.windows.length = told.windows.from;
+      for (const [name, starts] of told.windows.new) {
+        const before = have.windows.at(-1), seconds = starts.map((start) => start / 1000);
+        have.windows.push({ name, starts: seconds, start: seconds[0], first: before ? before.first + before.starts.length : 0 });
+      }
       Object.assign(have, { voices: told.voices, approximate: told.approximate, trouble: told.trouble });
       have.end = have.notes.reduce((end, note) => Math.max(end, note.end), have.bars.at(-1)?.end ?? 0);
       this.takes.set(number, have);
@@ -73,10 +79,9 @@
       if (!this.resync || this.missing.has(number)) return;
       this.missing.add(number);
       const session = this.session;
-      this.resync(session, number).then((update) => {
-        this.missing.delete(number);
-        if (this.session === session) this.apply(update);
-      });
+      this.resync(session, number)
+        .then((update) => { if (this.session === session) this.apply(update); })
+        .finally(() => { if (this.session === session) this.missing.delete(number); });
     }
 
     /* Every take on the page is asked for when it is first needed. */
@@ -131,12 +136,13 @@
       const whole = Math.max(0, Math.floor(seconds));
       return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
     },
-    /* The place of the last of some sorted things that begins at or before a time; -1 before the first. */
+    /* The place of the last of some sorted things (or plain times, without a key) that begins at or before a time; -1
+     * before the first. */
     until(things, time, key = "start") {
       let low = 0, high = things.length;
       while (low < high) {
         const middle = (low + high) >> 1;
-        if (things[middle][key] <= time) low = middle + 1; else high = middle;
+        if ((key ? things[middle][key] : things[middle]) <= time) low = middle + 1; else high = middle;
       }
       return low - 1;
     },

@@ -10,6 +10,8 @@
   // has caught up with a take that grows, and how long a note takes to die away.
   const AHEAD = 0.25, BEFORE = 2.5, BUFFER = 2, RELEASE = 0.12;
   const TICK = 30, AT_ONCE = 6;
+  // Samples that are kept, and the rate that the server has them in: so they take half the room.
+  const MOST_SAMPLES = 480, SAMPLE_RATE = 22050;
 
   class Player {
     constructor(piece, { instruments, base }) {
@@ -38,6 +40,7 @@
     open() {
       if (this.audio) return;
       this.audio = new AudioContext();
+      this.decoder = new OfflineAudioContext(1, 1, SAMPLE_RATE);
       this.gain = this.audio.createGain();
       this.gain.gain.value = this.volume;
       const limiter = this.audio.createDynamicsCompressor();
@@ -73,13 +76,19 @@
 
     /* The sample of a note: undefined while it is on its way, null where there is none. */
     sample(note) {
-      const address = this.address(note);
-      if (!this.samples.has(address)) {
-        this.samples.set(address, undefined);
+      const address = this.address(note), known = this.samples.has(address), sample = this.samples.get(address);
+      // Those asked for last stand last.
+      this.samples.delete(address);
+      this.samples.set(address, sample);
+      if (!known) {
         this.queue.push(address);
         this.load();
+        for (const [old, content] of this.samples) {
+          if (this.samples.size <= MOST_SAMPLES) break;
+          if (content !== undefined) this.samples.delete(old);
+        }
       }
-      return this.samples.get(address);
+      return sample;
     }
 
     load() {
@@ -88,7 +97,7 @@
         this.loading++;
         fetch(address)
           .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject(new Error(String(answer.status)))))
-          .then((content) => this.audio.decodeAudioData(content))
+          .then((content) => this.decoder.decodeAudioData(content))
           .catch(() => null)
           .then((sample) => { this.samples.set(address, sample); this.loading--; this.load(); });
       }
@@ -98,6 +107,8 @@
       if (!this.take?.notes.length || this.playing) return;
       this.open();
       await this.audio.resume();
+      // Meanwhile somebody may have pressed again, or gone to another piece.
+      if (!this.take?.notes.length || this.playing) return;
       if (this.position >= this.take.end - 0.05 && !this.piece.isGrowing) this.position = 0;
       this.playing = true;
       this.restart(this.position);

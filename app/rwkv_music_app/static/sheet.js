@@ -1,11 +1,63 @@
-/* Sheet music by abcjs: drawn anew as the tune grows, lit up where it sounds, clicked to go on after a bar. */
+/* Sheet music: leaves of some bars, drawn where they are looked at; lit up where it sounds, clicked to go on after a bar. */
 (() => {
   "use strict";
   const music = window.rwkvMusic;
   if (music.sheet) return;
 
-  // Milliseconds between two drawings of a sheet that grows, and how much more than one takes.
+  // Milliseconds between two drawings of a leaf that grows, and how much more than one takes.
   const PAUSE = 250, LEISURE = 4;
+  // How far around what is seen leaves are drawn, and how high a line of music is taken to be before it is.
+  const AROUND = "500px 0px", LINE = 90;
+
+  /* A place for some bars, and what is drawn there. */
+  class Leaf {
+    constructor() {
+      this.element = music.make("div", "rm-leaf");
+      this.told = null;
+      this.drawn = null;
+      this.marks = [];
+      this.near = false;
+      this.busy = false;
+      this.due = 0;
+    }
+
+    /* Draw what is told, unless that stands here already; whether anything new does. */
+    async draw() {
+      const { told } = this;
+      if (!told || this.busy || this.drawn === told.key) return false;
+      this.busy = true;
+      const begun = performance.now();
+      try {
+        this.marks = await told.draw(this);
+      } catch {
+        this.say("This part of the sheet cannot be drawn now.");
+      }
+      this.busy = false;
+      this.drawn = told.key;
+      this.due = performance.now() + Math.max(PAUSE, LEISURE * (performance.now() - begun));
+      this.element.style.minHeight = "";
+      return true;
+    }
+
+    /* Takes an element, or nothing, in the place of what was drawn. */
+    take(...elements) {
+      this.element.replaceChildren(...elements);
+      this.element.className = "rm-leaf";
+      this.element.removeAttribute("style");
+      this.marks = [];
+    }
+
+    say(words) { this.take(music.make("p", "rm-sheet-note", words)); }
+
+    /* Far away: only its height stays. */
+    clear() {
+      if (this.drawn === null) return;
+      const height = this.element.offsetHeight;
+      this.take();
+      this.element.style.minHeight = `${height}px`;
+      this.drawn = null;
+    }
+  }
 
   class Sheet {
     constructor(element, piece) {
@@ -14,89 +66,118 @@
       this.page = music.make("div", "rm-sheet-page");
       this.note = music.make("p", "rm-sheet-note");
       element.append(this.note, this.page);
-      this.drawn = null;
-      this.cost = 0;
-      this.due = 0;
+      this.leaves = [];
       this.timer = null;
       this.lit = [];
-      this.marks = [];
+      this.marked = [];
+      this.watcher = new IntersectionObserver((seen) => this.look(seen), { root: element, rootMargin: AROUND });
       piece.addEventListener("music", (event) => { if (event.detail.take === piece.shown) this.draw(); });
       for (const kind of ["show", "tree"]) piece.addEventListener(kind, () => this.draw());
-      piece.addEventListener("pick", () => this.mark());
+      piece.addEventListener("pick", () => {
+        this.mark();
+        if (piece.picked !== null) this.reveal(this.marked[0], this.written(piece.picked));
+      });
       piece.addEventListener("time", (event) => this.light(event.detail));
+      element.addEventListener("click", (event) => this.click(event));
       let width = element.clientWidth;
       new ResizeObserver(() => {
         if (Math.abs(element.clientWidth - width) < 24) return;
         width = element.clientWidth;
-        this.drawn = null;
         this.draw();
       }).observe(element);
+      this.draw();
     }
 
-    get abc() { return this.piece.drafted ?? this.piece.take?.abc ?? ""; }
+    get take() { return this.piece.drafted ? null : this.piece.take; }
 
-    draw() {
+    draw(pause = 0) {
       if (this.timer !== null) return;
-      this.timer = setTimeout(() => { this.timer = null; this.render(); }, Math.max(0, this.due - performance.now()));
+      this.timer = setTimeout(() => { this.timer = null; this.render(); }, pause);
+    }
+
+    /* What the sheet is to show, leaf by leaf. */
+    told() {
+      const { take } = this, width = Math.max(240, this.frame.clientWidth - 24);
+      if (take?.windows.length) return music.engraved.leaves(this.piece, take, width);
+      const abc = this.piece.drafted ?? take?.abc ?? "";
+      return abc.trim() ? music.abc.leaves(abc, width) : [];
     }
 
     render() {
-      const { piece, abc } = this;
-      const take = piece.drafted ? null : piece.take;
+      const { take, frame } = this, told = this.told();
       this.note.textContent = take?.trouble ? `Not on the sheet yet: ${take.trouble}`
         : take?.approximate ? "Approximate notation: what a reader would write down of this performance." : "";
-      if (abc === this.drawn) return;
-      this.drawn = abc;
-      const begun = performance.now(), width = Math.max(240, this.frame.clientWidth - 24);
-      const atEnd = this.frame.scrollTop + this.frame.clientHeight > this.frame.scrollHeight - 60;
-      if (!abc.trim()) this.page.replaceChildren();
-      else {
-        const [tune] = window.ABCJS.renderAbc(this.page, abc, {
-          add_classes: true, responsive: "resize", staffwidth: Math.max(330, Math.min(width, 980)),
-          paddingtop: 4, paddingbottom: 8, paddingleft: 4, paddingright: 4,
-          wrap: { minSpacing: 1.5, maxSpacing: 2.7, preferredMeasuresPerLine: width < 560 ? 3 : 4 },
-          foregroundColor: "currentColor", selectionColor: "currentColor",
-          clickListener: (element) => this.click(element),
-        });
-        this.index(tune);
+      const atEnd = frame.scrollTop + frame.clientHeight > frame.scrollHeight - 60;
+      while (this.leaves.length > told.length) {
+        const gone = this.leaves.pop();
+        this.watcher.unobserve(gone.element);
+        gone.element.remove();
       }
+      told.forEach((what, nth) => {
+        const leaf = this.leaves[nth] ?? new Leaf();
+        leaf.told = what;
+        if (nth < this.leaves.length) return;
+        leaf.element.style.minHeight = `${Math.ceil(what.lines) * LINE}px`;
+        this.leaves.push(leaf);
+        this.page.append(leaf.element);
+        this.watcher.observe(leaf.element);
+      });
       const bars = take?.bars.length ?? 0;
-      this.frame.setAttribute("aria-label", abc ? `Sheet music${bars ? `, ${bars} bars` : ""}` : "Sheet music, empty");
-      this.frame.dataset.characters = String(abc.length);
-      this.cost = performance.now() - begun;
-      this.due = performance.now() + Math.max(PAUSE, LEISURE * this.cost);
-      this.mark();
-      if (piece.isGrowing && atEnd) this.frame.scrollTop = this.frame.scrollHeight;
+      frame.setAttribute("aria-label", told.length ? `Sheet music${bars ? `, ${bars} bars` : ""}` : "Sheet music, empty");
+      frame.dataset.characters = String((this.piece.drafted ?? take?.abc ?? "").length);
+      frame.dataset.bars = String(bars);
+      this.print(this.piece.isGrowing && atEnd);
     }
 
-    /* What is drawn, by where it stands in the text, and by its voice and bar. */
-    index(tune) {
-      this.marks = [];
-      const bars = new Map();
-      for (const line of tune?.lines ?? [])
-        (line.staff ?? []).forEach((staff, high) => (staff.voices ?? []).forEach((voice, deep) => {
-          const name = `${high}.${deep}`;
-          let bar = bars.get(name) ?? 0, filled = false;
-          for (const element of voice) {
-            if (element.el_type === "bar" && filled) { bar++; filled = false; }
-            if (element.el_type !== "note") continue;
-            filled = true;
-            if (element.abselem?.elemset)
-              this.marks.push({ start: element.startChar, voice: name, bar, length: element.duration ?? 0, drawn: element.abselem.elemset });
-          }
-          bars.set(name, bar);
-        }));
-      this.lit = [];
+    look(seen) {
+      for (const { target, isIntersecting } of seen) {
+        const leaf = this.leaves.find((one) => one.element === target);
+        if (!leaf) continue;
+        leaf.near = isIntersecting;
+        if (!isIntersecting) leaf.clear();
+      }
+      this.print(false);
     }
 
-    /* The notes and rests of a bar that is played; of a performance, whose bars have no place in the text, by its number. */
+    /* Draws the leaves that are near and not as they should be, each when its time has come. */
+    print(follow) {
+      const now = performance.now();
+      let later = Infinity;
+      for (const leaf of this.leaves) {
+        if (!leaf.near || leaf.busy || leaf.drawn === leaf.told.key) continue;
+        if (leaf.drawn !== null && leaf.due > now) { later = Math.min(later, leaf.due - now); continue; }
+        leaf.draw().then((changed) => {
+          if (!changed) return;
+          if (!this.leaves.includes(leaf) || !leaf.near) leaf.clear();
+          this.lit = [];
+          this.mark();
+          if (follow) this.frame.scrollTop = this.frame.scrollHeight;
+          if (leaf.told.key !== leaf.drawn) this.draw(PAUSE);
+        });
+      }
+      if (later < Infinity) this.draw(later);
+      if (follow) this.frame.scrollTop = this.frame.scrollHeight;
+    }
+
+    /* The number of the written bar that a bar of the take is. */
+    written(place) {
+      const bar = this.take?.bars[place], windows = this.take?.windows;
+      if (!bar || !windows) return -1;
+      if (!windows.length) return bar.bar > 0 ? bar.bar - 1 : place;
+      // Its middle, as bars of free playing do not begin to the millisecond where they are written.
+      const middle = (bar.start + bar.end) / 2, window = windows[music.until(windows, middle)];
+      return window ? window.first + Math.max(0, music.until(window.starts, middle, null)) : -1;
+    }
+
+    /* What is drawn of a bar that is played: by where it stands in the text, or by its number. */
     within(place) {
-      const bars = this.piece.take?.bars ?? [], bar = bars[place];
-      if (!bar || this.piece.drafted) return [];
-      if (bar.place === null) return this.marks.filter((mark) => mark.bar === place);
+      const { take } = this, bars = take?.bars ?? [], bar = bars[place];
+      if (!bar) return [];
+      const marks = this.leaves.flatMap((leaf) => leaf.marks);
+      if (bar.place === null) { const number = this.written(place); return marks.filter((mark) => mark.bar === number); }
       let end = Infinity;
       for (const other of bars) if (other.place > bar.place && other.place < end) end = other.place;
-      return this.marks.filter((mark) => mark.start >= bar.place && mark.start < end);
+      return marks.filter((mark) => mark.start >= bar.place && mark.start < end);
     }
 
     /* Those of them that sound when a share of the bar has gone by. */
@@ -111,46 +192,57 @@
     }
 
     paint(marks, name) {
-      for (const mark of marks) for (const drawn of mark.drawn) drawn?.classList?.add(name);
+      for (const mark of marks) for (const drawn of mark.drawn) drawn.classList.add(name);
       return marks;
     }
 
-    clean(marks, name) { for (const mark of marks) for (const drawn of mark.drawn) drawn?.classList?.remove(name); }
+    clean(marks, name) { for (const mark of marks) for (const drawn of mark.drawn) drawn.classList.remove(name); }
 
     mark() {
-      this.clean(this.marked ?? [], "rm-picked");
+      this.clean(this.marked, "rm-picked");
       this.marked = this.piece.picked === null ? [] : this.paint(this.within(this.piece.picked), "rm-picked");
     }
 
     light({ time, playing }) {
-      const take = this.piece.take;
-      const place = playing && take ? music.until(take.bars, time) : -1;
-      const bar = take?.bars[place];
+      const { take } = this, place = playing && take ? music.until(take.bars, time) : -1, bar = take?.bars[place];
       const inside = bar && time <= bar.end;
       const share = inside ? (time - bar.start) / Math.max(1e-6, bar.end - bar.start) : 0;
       const sounding = inside ? this.at(this.within(place), share) : [];
+      if (inside && !sounding.length) this.reveal(null, this.written(place));
       if (sounding.length === this.lit.length && sounding.every((mark, nth) => mark === this.lit[nth])) return;
       this.clean(this.lit, "rm-sounding");
       this.lit = this.paint(sounding, "rm-sounding");
-      this.reveal(sounding[0]);
+      this.reveal(sounding[0], this.written(place));
     }
 
-    reveal(mark) {
-      const drawn = mark?.drawn?.[0];
-      if (!drawn?.getBoundingClientRect) return;
-      const at = drawn.getBoundingClientRect(), frame = this.frame.getBoundingClientRect();
-      if (at.bottom > frame.bottom - 8 || at.top < frame.top) this.frame.scrollTop += at.top - frame.top - frame.height / 3;
+    /* Brings what is drawn, or else the leaf where a written bar will be, into sight. */
+    reveal(mark, bar) {
+      const leaf = mark ? null : this.leaves.findLast((one) => one.told.first <= bar);
+      const element = mark?.drawn[0] ?? (leaf && leaf.drawn !== leaf.told.key && !leaf.busy ? leaf.element : null);
+      if (!element || (leaf && bar < 0)) return;
+      const at = element.getBoundingClientRect(), frame = this.frame.getBoundingClientRect();
+      if (leaf ? at.bottom < frame.top || at.top > frame.bottom : at.bottom > frame.bottom - 8 || at.top < frame.top)
+        this.frame.scrollTop += at.top - frame.top - frame.height / 3;
     }
 
-    click(element) {
-      if (this.piece.drafted || !(element?.startChar >= 0)) return;
-      const bars = this.piece.take?.bars ?? [], mark = this.marks.find((one) => one.start === element.startChar);
+    /* The bar at a click: of what is drawn the nearest in the same line. */
+    click({ clientX: x, clientY: y }) {
+      const { take, piece } = this;
+      if (!take) return;
+      const far = (box) => Math.max(box.left - x, x - box.right, 0) + 3 * Math.max(box.top - y, y - box.bottom, 0);
+      let nearest = null, least = 120;
+      for (const leaf of this.leaves)
+        for (const mark of leaf.marks) {
+          const away = far(mark.drawn[0].getBoundingClientRect());
+          if (away < least) [nearest, least] = [mark, away];
+        }
+      if (!nearest) return;
       let found = null, best = -1;
-      bars.forEach((bar, place) => {
-        if (bar.place === null) { if (place === mark?.bar) found = place; }
-        else if (bar.place <= element.startChar && bar.place > best) { best = bar.place; found = place; }
+      take.bars.forEach((bar, place) => {
+        if (bar.place === null) { if (this.written(place) === nearest.bar) found = place; }
+        else if (bar.place <= nearest.start && bar.place > best) [best, found] = [bar.place, place];
       });
-      this.piece.pick(found === this.piece.picked ? null : found);
+      piece.pick(found === piece.picked ? null : found);
     }
   }
 

@@ -18,14 +18,16 @@
   class Desk {
     constructor(piece, server, trigger) {
       Object.assign(this, { piece, server, trigger });
-      piece.resync = (session, take) => server.since({ session, take });
+      piece.resync = (session, take) => server.since({ session, take }).catch(() => null);
       piece.desk = this;
     }
 
     async tell(what, more = {}) {
-      const update = await this.server.tell({ what, session: this.piece.session, ...more });
-      this.hear(update);
-      return update;
+      try {
+        this.hear(await this.server.tell({ what, session: this.piece.session, ...more }));
+      } catch {
+        this.complain("The studio does not answer: is it still running?");
+      }
     }
 
     hear(update) {
@@ -144,11 +146,20 @@
     for (const kind of ["tree", "show"]) piece.addEventListener(kind, plant);
     piece.addEventListener("pick", look);
     piece.addEventListener("music", (event) => tell(cards, piece, event.detail.take));
+    piece.addEventListener("time", ({ detail }) => {
+      for (const one of cards.children) {
+        const words = detail.playing && Number(one.dataset.take) === piece.shown ? "Stop" : "Play", play = one.querySelector(".rm-play-take");
+        if (play.textContent === words) continue;
+        play.textContent = words;
+        play.setAttribute("aria-label", `${words} take ${one.dataset.take}`);
+      }
+    });
     plant();
   }
 
   /* Takes as dots, from left to right as they were made, each below what it grew from. */
   function draw(element, piece) {
+    const held = element.contains(document.activeElement) ? document.activeElement.dataset.take : undefined;
     element.replaceChildren();
     const all = piece.tree?.takes ?? [];
     if (all.length < 3) return;
@@ -178,6 +189,7 @@
     for (const take of all) {
       const spot = places.get(take.take), group = document.createElementNS(SVG, "g"), dot = document.createElementNS(SVG, "circle");
       const words = take.parent === null ? "the beginning" : `take ${take.take}: ${plural(take.bars, "bar")} from take ${take.parent}${take.from ? ` after bar ${take.from}` : ""}, seed ${take.seed}${take.kept ? ", kept" : ""}`;
+      group.dataset.take = String(take.take);
       group.setAttribute("role", "treeitem");
       group.setAttribute("tabindex", "0");
       group.setAttribute("aria-label", words);
@@ -200,6 +212,8 @@
     }
     element.append(svg);
     element.scrollLeft = element.scrollWidth;
+    // Whoever was at a take by key is there still.
+    if (held !== undefined) svg.querySelector(`[data-take="${held}"]`)?.focus();
   }
 
   /* The takes that grew from the same place as the one that is shown, side by side. */
@@ -210,6 +224,7 @@
     const key = `${piece.session}:${hand.join()}`;
     if (element.dataset.hand !== key) {
       element.dataset.hand = key;
+      for (const old of element.children) old.roll.leave();
       element.replaceChildren(...hand.map((number) => card(piece, number)));
     }
     element.classList.toggle("rm-alone", hand.length < 2);
@@ -228,9 +243,10 @@
     });
     const keep = button("rm-keep", "Keep", "Keep this take: the piece will not grow old", () => piece.desk.tell("keep", { take: number, kept: !piece.tree.takes[number].kept }));
     const row = make("div", "rm-row");
+    play.setAttribute("aria-label", `Play take ${number}`);
     row.append(play, keep);
     made.append(go, row);
-    music.roll(canvas, piece, { small: true, take: number });
+    made.roll = music.roll(canvas, piece, { small: true, take: number });
     if (!piece.takes.has(number)) piece.ask(number);
     return made;
   }
@@ -245,6 +261,7 @@
     const keep = made.querySelector(".rm-keep");
     keep.classList.toggle("rm-kept", take.kept);
     keep.textContent = take.kept ? "Kept ★" : "Keep ☆";
+    keep.setAttribute("aria-label", `Keep take ${number}`);
     keep.setAttribute("aria-pressed", String(take.kept));
   }
 

@@ -1,0 +1,114 @@
+"""Performances as engraved sheets: each window is drawn when a page first looks at it, and kept while there is room."""
+
+import threading
+from collections import OrderedDict
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from rwkv_music.errors import UserError
+from rwkv_music.render.sheet import engraved, musicxml
+from rwkv_music.works import Tune
+from rwkv_music_app.assets import BASE
+from rwkv_music_app.gate import owner_in
+from rwkv_music_app.store import NoSessionError
+from rwkv_music_app.studio import Studio
+from rwkv_music_app.windows import bars_before, window_of, windows
+from rwkv_music_tokenizers.errors import NotationError
+from rwkv_music_tokenizers.score import Score
+
+# CSS pixels that a window may be wide; in between, in steps, so that few drawings serve many pages.
+NARROWEST, WIDEST, STEP = 320, 1040, 80
+# Percent of the engraver's own size.
+SCALE = 40
+# Windows that are engraved at the same time, and seconds that one may take.
+AT_ONCE, TIME_LIMIT = 2, 20.0
+# Bytes of drawings, and scores, that are kept.
+MOST_BYTES = 64 << 20
+MOST_SCORES = 8
+
+
+class Sheets:
+    """What is engraved of a studio's takes. Any thread may call."""
+
+    def __init__(self, studio: Studio):
+        self._studio = studio
+        self._lock = threading.Lock()
+        self._engraving = threading.BoundedSemaphore(AT_ONCE)
+        # Names of windows and scores of takes at some length; those used last stand last.
+        self._scores: OrderedDict[tuple[str, int, int], tuple[tuple[str, ...], Score]] = OrderedDict()
+        self._drawings: OrderedDict[tuple[str, int, str, int], str] = OrderedDict()
+        self._size = 0
+
+    def drawing(self, owner: str, session: str, take: int, number: int, width: int) -> str:
+        """A window of a performance by its number, as an SVG about so many CSS pixels wide.
+
+        Raises NoSessionError, and UserError or NotationError where there is nothing to draw.
+        """
+        names, score = self._score(owner, session, take)
+        if not 0 <= number < len(names):
+            raise UserError("there is no such part of the sheet")
+        width = min(WIDEST, max(NARROWEST, width)) // STEP * STEP
+        key = (session, take, names[number], width)
+        with self._engraving:
+            found = self._known(key)
+            if found is None:
+                found = _drawn(score, number, width)
+                self._keep(key, found)
+        return found
+
+    def _score(self, owner: str, session: str, take: int) -> tuple[tuple[str, ...], Score]:
+        takes = self._studio.store.get(owner, session).session.takes
+        if not 0 <= take < len(takes):
+            raise UserError(f"there are takes 0 to {len(takes) - 1}, not {take}")
+        piece = takes[take].piece
+        key = (session, take, piece.length)
+        with self._lock:
+            if key in self._scores:
+                self._scores.move_to_end(key)
+                return self._scores[key]
+        work = piece.work()
+        if isinstance(work, Tune):
+            raise UserError("this take is a tune: its ABC is its sheet")
+        found = tuple(window.name for window in windows(work)), work.score
+        with self._lock:
+            self._scores[key] = found
+            while len(self._scores) > MOST_SCORES:
+                self._scores.popitem(last=False)
+        return found
+
+    def _known(self, key: tuple[str, int, str, int]) -> str | None:
+        with self._lock:
+            if key in self._drawings:
+                self._drawings.move_to_end(key)
+            return self._drawings.get(key)
+
+    def _keep(self, key: tuple[str, int, str, int], drawing: str) -> None:
+        with self._lock:
+            self._size += len(drawing) - len(self._drawings.pop(key, ""))
+            self._drawings[key] = drawing
+            while self._size > MOST_BYTES:
+                _, gone = self._drawings.popitem(last=False)
+                self._size -= len(gone)
+
+
+def _drawn(score: Score, number: int, width: int) -> str:
+    options = {"pageWidth": 100 * width // SCALE, "scale": SCALE, "header": "none" if number else "auto"}
+    xml = musicxml(window_of(score, number), before=bars_before(score, number))
+    return engraved(xml, TIME_LIMIT, options)
+
+
+def add_sheets(app: FastAPI, studio: Studio) -> None:
+    """The route by which the page asks for windows. What comes is JSON: nothing in it runs, whoever opens it."""
+    sheets = Sheets(studio)
+
+    @app.get(f"/{BASE}/take/{{session}}/{{take}}/sheet/{{number}}")
+    def window(session: str, take: int, number: int, request: Request, width: int = 840) -> Response:
+        owner = owner_in(request.headers.get("cookie", ""))
+        try:
+            svg = sheets.drawing(owner, session, take, number, width)
+        except NoSessionError as error:
+            return PlainTextResponse(str(error), 404)
+        except (UserError, NotationError) as error:
+            return JSONResponse({"error": str(error)[:200]})
+        return JSONResponse({"svg": svg}, headers={"cache-control": "no-store"})
