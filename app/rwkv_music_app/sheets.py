@@ -1,7 +1,9 @@
 """Performances as engraved sheets: each window is drawn when a page first looks at it, and kept while there is room."""
 
+import re
 import threading
 from collections import OrderedDict
+from typing import TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -15,7 +17,7 @@ from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.windows import bars_before, window_of, windows
 from rwkv_music_tokenizers.errors import NotationError
-from rwkv_music_tokenizers.score import Score
+from rwkv_music_tokenizers.score import Meter, Score
 
 # CSS pixels that a window may be wide; in between, in steps, so that few drawings serve many pages.
 NARROWEST, WIDEST, STEP = 320, 1040, 80
@@ -26,6 +28,11 @@ AT_ONCE, TIME_LIMIT = 2, 20.0
 # Bytes of drawings, and scores, that are kept.
 MOST_BYTES = 64 << 20
 MOST_SCORES = 8
+# The meter in the first bar of each part.
+_METER = re.compile(r"(<part id=[^>]*>\s*<measure [^>]*>(?:(?!</measure>).)*?)<time\b.*?</time>\s*", re.DOTALL)
+
+# Session, take, number and name of a window, and CSS pixels.
+Key: TypeAlias = tuple[str, int, int, str, int]
 
 
 class Sheets:
@@ -37,7 +44,7 @@ class Sheets:
         self._engraving = threading.BoundedSemaphore(AT_ONCE)
         # Names of windows and scores of takes at some length; those used last stand last.
         self._scores: OrderedDict[tuple[str, int, int], tuple[tuple[str, ...], Score]] = OrderedDict()
-        self._drawings: OrderedDict[tuple[str, int, str, int], str] = OrderedDict()
+        self._drawings: OrderedDict[Key, str] = OrderedDict()
         self._size = 0
 
     def drawing(self, owner: str, session: str, take: int, number: int, width: int) -> str:
@@ -49,7 +56,7 @@ class Sheets:
         if not 0 <= number < len(names):
             raise UserError("there is no such part of the sheet")
         width = min(WIDEST, max(NARROWEST, width)) // STEP * STEP
-        key = (session, take, names[number], width)
+        key = (session, take, number, names[number], width)
         with self._engraving:
             found = self._known(key)
             if found is None:
@@ -77,13 +84,13 @@ class Sheets:
                 self._scores.popitem(last=False)
         return found
 
-    def _known(self, key: tuple[str, int, str, int]) -> str | None:
+    def _known(self, key: Key) -> str | None:
         with self._lock:
             if key in self._drawings:
                 self._drawings.move_to_end(key)
             return self._drawings.get(key)
 
-    def _keep(self, key: tuple[str, int, str, int], drawing: str) -> None:
+    def _keep(self, key: Key, drawing: str) -> None:
         with self._lock:
             self._size += len(drawing) - len(self._drawings.pop(key, ""))
             self._drawings[key] = drawing
@@ -93,8 +100,14 @@ class Sheets:
 
 
 def _drawn(score: Score, number: int, width: int) -> str:
-    options = {"pageWidth": 100 * width // SCALE, "scale": SCALE, "header": "none" if number else "auto"}
-    xml = musicxml(window_of(score, number), before=bars_before(score, number))
+    window = window_of(score, number)
+    xml = musicxml(window, before=bars_before(score, number))
+    options: dict[str, object] = {"pageWidth": 100 * width // SCALE, "scale": SCALE}
+    if number:
+        # What goes on in the middle of a piece: no title, no edge above, no meter but where it changes.
+        options |= {"header": "none", "pageMarginTop": 0}
+        if not any(isinstance(item, Meter) for item in window.parts[0].bars[0].items):
+            xml = _METER.sub(r"\1", xml)
     return engraved(xml, TIME_LIMIT, options)
 
 

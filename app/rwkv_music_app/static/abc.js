@@ -35,7 +35,9 @@
           else if (found[3] && filled) {
             [count, filled] = [count + 1, false];
             // A number right after a bar line is the beginning of an ending.
-            if (!sung && due() && !/^\s*\d/.test(abc.slice(end, end + 4)) && /[^\s|\]]/.test(abc.slice(end))) mark(end);
+            if (!sung && due() && !/^\s*\d/.test(abc.slice(end, end + 4)) && /[^\s|\]]/.test(abc.slice(end)))
+              // An empty line would end the tune.
+              mark(end + /^\s*/.exec(abc.slice(end))[0].length);
           }
         }
       }

@@ -10,6 +10,8 @@
   const ATTRIBUTES = new Set(
     ("class d x y x1 y1 x2 y2 dx dy cx cy r rx ry width height viewBox points transform text-anchor font-size font-style font-weight"
       + " font-family fill fill-opacity stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin stroke-dasharray opacity overflow").split(" "));
+  // The engraver's own letters, for which it would have brought a font.
+  const LETTERS = { "\uECA5": "♩", "\uECA7": "♪", "\uECB7": "." };
   let drawings = 0;
 
   /* A copy of a part of a drawing, as far as it is known to be harmless; names in it begin with `prefix`. */
@@ -22,7 +24,7 @@
       else if (localName === "href" && value.startsWith("#") && part.localName === "use") made.setAttribute("href", `#${prefix}${value.slice(1)}`);
     }
     for (const child of part.childNodes)
-      if (child.nodeType === Node.TEXT_NODE) { if (child.data.trim()) made.append(child.data); }
+      if (child.nodeType === Node.TEXT_NODE) { if (child.data.trim()) made.append(child.data.replace(/[\uE000-\uF8FF]/g, (letter) => LETTERS[letter] ?? "")); }
       else if (child.namespaceURI === SVG && ELEMENTS.has(child.localName) && !child.classList.contains("placeholder")) made.append(copy(child, prefix));
     return made;
   }
@@ -35,8 +37,6 @@
     const [width, height] = [parseFloat(made.getAttribute("width")), parseFloat(made.getAttribute("height"))];
     if (width > 0 && height > 0) made.setAttribute("viewBox", `0 0 ${width} ${height}`);
     for (const name of ["width", "height"]) made.removeAttribute(name);
-    // Paper and ink are the page's.
-    for (const inner of made.querySelectorAll("svg")) inner.removeAttribute("color");
     made.setAttribute("class", "rm-engraved");
     return made;
   }

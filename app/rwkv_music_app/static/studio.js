@@ -257,7 +257,8 @@
     made.classList.toggle("rm-here", number === piece.shown);
     made.classList.toggle("rm-alive", take.growing);
     made.querySelector(".rm-go").setAttribute("aria-pressed", String(number === piece.shown));
-    made.querySelector(".rm-what").textContent = take.growing ? "composing…" : `${plural(take.bars, "bar")}${take.ended ? ", ended" : ""} · seed ${take.seed}`;
+    made.querySelector(".rm-what").textContent = take.growing ? "composing…" : `${plural(take.bars, "bar")}${take.ended ? ", ended" : ""}`;
+    made.querySelector(".rm-go").title = `Show this take (seed ${take.seed})`;
     const keep = made.querySelector(".rm-keep");
     keep.classList.toggle("rm-kept", take.kept);
     keep.textContent = take.kept ? "Kept ★" : "Keep ☆";
