@@ -29,7 +29,7 @@ AT_ONCE, TIME_LIMIT = 2, 20.0
 MOST_BYTES = 64 << 20
 MOST_SCORES = 8
 # The meter in the first bar of each part.
-_METER = re.compile(r"(<part id=[^>]*>\s*<measure [^>]*>(?:(?!</measure>).)*?)<time\b.*?</time>\s*", re.DOTALL)
+_METER = re.compile(r"(<part id=(?:(?!</measure>).)*?)<time\b.*?</time>\s*", re.DOTALL)
 
 # Session, take, number and name of a window, and CSS pixels.
 Key: TypeAlias = tuple[str, int, int, str, int]

@@ -82,11 +82,11 @@ def test_of_a_thousand_bars_only_those_in_sight_are_drawn(visitor, kind):
     compose(visitor, long.abc.encode() if kind == "abc" else long.midi(), f"long.{kind}", bars=1)
     page.wait_for_selector(".rm-leaf svg")
     assert page.evaluate("rwkvMusic.piece('studio').take.bars.length") >= 1000
-    assert page.locator(".rm-leaf").count() > 30 and page.locator(".rm-leaf svg").count() <= 4
+    assert page.locator(".rm-leaf").count() > 30 and page.locator(".rm-leaf > svg").count() <= 4
     page.evaluate("(() => { const sheet = document.querySelector('.rm-sheet'); sheet.scrollTop = sheet.scrollHeight; })()")
     page.wait_for_selector(".rm-leaf:last-child svg")
     page.wait_for_function("!document.querySelector('.rm-leaf svg').closest('.rm-leaf').matches(':first-child')")
-    assert page.locator(".rm-leaf svg").count() <= 4 and page.locator(".rm-sheet *").count() < 12_000
+    assert page.locator(".rm-leaf > svg").count() <= 4 and page.locator(".rm-sheet *").count() < 12_000
     assert page.evaluate("globalThis.hit") is None and page.locator(".rm-title img").count() == 0
     page.locator(".rm-pieces summary").click()
     page.wait_for_selector(".rm-open")
