@@ -8,7 +8,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe i
 FOCUS = """() => {
   const it = document.activeElement, style = getComputedStyle(it), around = getComputedStyle(it.closest('label') ?? it);
   const ring = (one) => (one.outlineStyle !== 'none' && parseFloat(one.outlineWidth) > 0) || one.boxShadow !== 'none';
-  return [it.tagName === 'BODY' ? '' : (it.className || it.id || it.tagName), ring(style) || ring(around)];
+  return [it.tagName === 'BODY' ? '' : (it.getAttribute('class') || it.id || it.tagName), ring(style) || ring(around)];
 }"""
 
 
@@ -20,6 +20,7 @@ def composed(visitor, takes: int = 1, bars: int = 4) -> None:
     page.click("#rm-compose")
     visitor.composed(takes)
     page.wait_for_selector(".rm-leaf svg")
+    page.wait_for_selector(".rm-play:enabled")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
@@ -27,7 +28,7 @@ def test_nothing_stands_in_the_way_of_a_screen_reader_or_of_tired_eyes(visit, wi
     visitor = visit(width=width, height=844)
     page = visitor.page
     page.emulate_media(color_scheme=scheme)
-    visitor.open()
+    page.wait_for_function("(dark) => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
     composed(visitor, takes=2)
     page.wait_for_selector(".rm-tree svg")
     found = axe.Axe().run(page).response["violations"]

@@ -37,6 +37,8 @@ def theme() -> Base:
         block_background_fill="white",
         block_background_fill_dark="*neutral_900",
         block_border_width="0px",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
         block_label_text_weight="500",
         block_shadow="none",
         input_background_fill="*neutral_50",
