@@ -72,13 +72,14 @@ ZOOM = """() => frames(90, (nth) => document.querySelector('.rm-roll').dispatchE
 PULL = """() => frames(90, () => document.querySelector('.rm-roll').dispatchEvent(
   new WheelEvent('wheel', { deltaX: 200, bubbles: true, cancelable: true })))"""
 PICK = """async (nth) => {
-  const piece = studio(), drawn = [...document.querySelectorAll('.rm-leaf .abcjs-note, .rm-leaf g.measure')];
-  const box = drawn[Math.floor((nth + 0.5) * drawn.length / 20)].getBoundingClientRect(), begun = performance.now();
+  const piece = studio(), last = '.rm-leaf:last-child', drawn = [...document.querySelectorAll(`${last} .abcjs-note, ${last} g.measure`)].slice(-8);
+  const box = drawn[nth % drawn.length].getBoundingClientRect(), begun = performance.now();
   const before = piece.picked;
   document.querySelector('.rm-sheet').dispatchEvent(new MouseEvent('click', { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, bubbles: true }));
   const took = await new Promise((done) => requestAnimationFrame(() => done(performance.now()))) - begun;
   return piece.picked === before ? null : took;
 }"""
+NODES = "document.querySelectorAll('.rm-sheet *').length"
 # From an update's arrival to the frame after it, and the time between two updates with new notes.
 WATCH = """() => {
   globalThis.grown = { page: [], gaps: [] }; let last = null;
@@ -187,9 +188,15 @@ def long_piece(browser: Browser, address: str, file: Path) -> dict[str, Any]:
         "notes": page.evaluate("studio().take.notes.length"),
         "notes_shown": spread([notes for notes, _ in opened]),
         "sheet_shown": spread([sheet for _, sheet in opened]),
+        "nodes_of_the_sheet": page.evaluate(NODES),
         "scroll_frame": spread(page.evaluate(SCROLL)),
         "zoom_frame": spread(page.evaluate(ZOOM)),
         "pull_frame": spread(page.evaluate(PULL)),
+    }
+    # One goes on from what the model wrote, which stands at the end.
+    page.evaluate("document.querySelector('.rm-sheet').scrollTop = 1e7")
+    page.wait_for_selector(".rm-leaf:last-child > svg")
+    told |= {
         "click_on_bar": spread([one for nth in range(20) if (one := page.evaluate(PICK, nth)) is not None]),
     }
     page.evaluate("studio().pick(null)")
@@ -204,7 +211,6 @@ def long_piece(browser: Browser, address: str, file: Path) -> dict[str, Any]:
     metrics = {one["name"]: one["value"] for one in cdp.send("Performance.getMetrics")["metrics"]}
     told |= {
         "heap_mib": int(metrics["JSHeapUsedSize"]) >> 20,
-        "nodes": page.evaluate("document.querySelectorAll('.rm-sheet *').length"),
         "tab_mib": memory(browser),
     }
     page.context.close()
@@ -223,7 +229,10 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         if args.bars:
             abc = long_abc(args.bars)
-            files = {"abc": (Path(name) / "long.abc", abc.encode()), "midi": (Path(name) / "long.mid", Tune(abc).midi())}
+            files = {
+                "abc": (Path(name) / "long.abc", abc.encode()),
+                "midi": (Path(name) / "long.mid", Tune(abc).midi()),
+            }
             for kind, (path, content) in files.items():
                 path.write_bytes(content)
                 told[kind] = long_piece(browser, address, path)

@@ -16,6 +16,8 @@ WATCH = """() => {
   note('.rm-roll', 'data-notes', globalThis.rolls = []);
   note('.rm-sheet', 'data-characters', globalThis.sheets = []);
 }"""
+
+
 def write(visitor, text: str, takes: int = 1) -> None:
     page = visitor.page
     page.get_by_role("radio", name="My ABC").check()

@@ -2,7 +2,9 @@
 
 import pytest
 
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (the test extra has it)")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe is not installed (the test extra has it)"
+)
 
 # What has the focus, and whether that can be seen.
 FOCUS = """() => {

@@ -60,7 +60,9 @@ def test_a_performance_is_engraved_and_one_goes_on_from_its_bars(visitor):
 
 def test_nothing_of_a_drawing_runs_and_nothing_is_fetched(visitor):
     page = visitor.page
-    page.evaluate("(drawing) => document.querySelector('.rm-sheet').append(rwkvMusic.engraved.picture(drawing))", DRAWING)
+    page.evaluate(
+        "(drawing) => document.querySelector('.rm-sheet').append(rwkvMusic.engraved.picture(drawing))", DRAWING
+    )
     page.click(".rm-sheet > svg g.measure", force=True)
     made = page.evaluate("document.querySelector('.rm-sheet > svg').outerHTML")
     for word in ("script", "style", "foreign", "image", "javascript", "animate", "onclick", "onload", "http://example"):
@@ -68,7 +70,9 @@ def test_nothing_of_a_drawing_runs_and_nothing_is_fetched(visitor):
     assert "&lt;b&gt;words" in made and "link" not in made
     name = page.get_attribute(".rm-sheet > svg defs g", "id")
     assert page.get_attribute(".rm-sheet > svg .measure use", "href") == f"#{name}"
-    assert page.evaluate("[globalThis.hit ?? null, rwkvMusic.engraved.picture('<html/>'), rwkvMusic.engraved.picture('')]") == [
+    assert page.evaluate(
+        "[globalThis.hit ?? null, rwkvMusic.engraved.picture('<html/>'), rwkvMusic.engraved.picture('')]"
+    ) == [
         None,
         None,
         None,
@@ -83,7 +87,9 @@ def test_of_a_thousand_bars_only_those_in_sight_are_drawn(visitor, kind):
     page.wait_for_selector(".rm-leaf svg")
     assert page.evaluate("rwkvMusic.piece('studio').take.bars.length") >= 1000
     assert page.locator(".rm-leaf").count() > 30 and page.locator(".rm-leaf > svg").count() <= 4
-    page.evaluate("(() => { const sheet = document.querySelector('.rm-sheet'); sheet.scrollTop = sheet.scrollHeight; })()")
+    page.evaluate(
+        "(() => { const sheet = document.querySelector('.rm-sheet'); sheet.scrollTop = sheet.scrollHeight; })()"
+    )
     page.wait_for_selector(".rm-leaf:last-child svg")
     page.wait_for_function("!document.querySelector('.rm-leaf svg').closest('.rm-leaf').matches(':first-child')")
     assert page.locator(".rm-leaf > svg").count() <= 4 and page.locator(".rm-sheet *").count() < 12_000
