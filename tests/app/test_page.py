@@ -97,6 +97,7 @@ def test_an_evening_in_the_studio(visitor, server, tmp_path):
     assert len(visitor.tree()["takes"]) == 7 and page.locator(".rm-keep.rm-kept").count() == 1
     page.locator(".rm-pieces summary").click()
     page.wait_for_selector(".rm-open")
+    assert page.locator(".rm-list img").count() == 0 and page.evaluate("globalThis.hit") is None
     visitor.clean()
 
 

@@ -1,10 +1,12 @@
 """Performances in windows: together they are the whole sheet, and only the last changes while a piece grows."""
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from rwkv_music.render.sheet import musicxml
 from rwkv_music.works import Played, Tune
-from rwkv_music_app.sheets import Sheets
+from rwkv_music_app.sheets import Sheets, add_sheets
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.wants import Begin
 from rwkv_music_app.windows import BARS, bars_before, window_of, windows
@@ -69,3 +71,17 @@ def test_a_drawing_is_made_once_for_whose_it_is(studio, monkeypatch):
     assert drawn == [(1, 640), (1, 1040)]
     with pytest.raises(NoSessionError):
         sheets.drawing("bob", sitting.name, 0, 1, 640)
+
+
+def test_the_page_is_told_in_json_and_nobody_else_is(studio, monkeypatch):
+    monkeypatch.setattr("rwkv_music_app.sheets._drawn", lambda *_: "<svg/>")
+    owner = "a" * 64
+    app = FastAPI()
+    add_sheets(app, studio)
+    mine, other = (TestClient(app, headers={"cookie": f"rwkv_music={who}"}) for who in (owner, "b" * 64))
+    piece = studio.begin(owner, Begin(content=played(4).midi(), name="a.mid")).name
+    tune = studio.begin(owner, Begin(text="X:1\nK:C\nCDEF|")).name
+    assert mine.get(f"/studio/take/{piece}/0/sheet/0?width=-1").json() == {"svg": "<svg/>"}
+    for path in (f"{piece}/0/sheet/1", f"{piece}/0/sheet/-1", f"{piece}/7/sheet/0", f"{tune}/0/sheet/0"):
+        assert list(mine.get(f"/studio/take/{path}").json()) == ["error"]
+    assert other.get(f"/studio/take/{piece}/0/sheet/0").status_code == 404
