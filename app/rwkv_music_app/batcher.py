@@ -30,11 +30,14 @@ class BusyError(UserError):
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a take: "token" (`text` as a person sees it), "bar", "done", or "error" (`text` says which)."""
+    """What happened to a take: "token", "bar", "back", "done", or "error" (`text` says which)."""
 
     kind: str
     take: int
+    # As a person sees it.
     text: str = ""
+    # Of a "token" the id; of "back", out of a dead end, how many tokens the take still has.
+    number: int = 0
 
 
 @dataclass(eq=False)
@@ -56,7 +59,10 @@ class Row:
 
 
 class Job:
-    """Takes that one person has asked for. Whoever made it reads `events`; it is over after as many "done" as takes."""
+    """Takes that one person has asked for; it is over after as many "done" as takes.
+
+    Whoever made it takes what happens out of `events`; `log` has all of it, for any number of readers.
+    """
 
     def __init__(self, rows: Sequence[Row], settle: Callable[["Job"], None] | None = None):
         """settle: called in the batcher's thread when all rows are free; sets `settled`, in whatever thread, at last."""
@@ -64,8 +70,14 @@ class Job:
         self.settle = settle
         self.settled = threading.Event()
         self.events: SimpleQueue[Event] = SimpleQueue()
+        self.log: list[Event] = []
         self.cancelled = threading.Event()
         self.over = threading.Event()
+
+    def tell(self, event: Event) -> None:
+        """Something happened."""
+        self.log.append(event)
+        self.events.put(event)
 
     def end(self) -> None:
         """All rows are free."""
@@ -160,9 +172,13 @@ class Batcher:
         chosen: list[tuple[Job, Row, int]] = []
         for job, row in list(self._growing):
             try:
-                token = None if job.cancelled.is_set() else _chosen(row, lambda row=row: self._turned_back(row))
+                token = (
+                    None
+                    if job.cancelled.is_set()
+                    else _chosen(row, lambda job=job, row=row: self._turned_back(job, row))
+                )
             except UserError as error:
-                job.events.put(Event("error", row.take.number, str(error)))
+                job.tell(Event("error", row.take.number, str(error)))
                 token = None
             if token is None:
                 row.take.piece.finish()
@@ -181,23 +197,24 @@ class Batcher:
         row.logits = logits
         bars = len(piece.moments)
         piece.take(token, logits, self._pool.state_of(row.slot))
-        job.events.put(Event("token", row.take.number, piece.manuscript.shown(token)))
+        job.tell(Event("token", row.take.number, piece.manuscript.shown(token), token))
         if len(piece.moments) > bars:
-            job.events.put(Event("bar", row.take.number))
+            job.tell(Event("bar", row.take.number))
 
-    def _turned_back(self, row: Row) -> None:
+    def _turned_back(self, job: Job, row: Row) -> None:
         """The piece went back out of a dead end: the pool follows."""
         memory = row.take.piece.memory
         del row.bits[row.made :]
         row.logits = memory.logits
         self._pool.put_state(row.slot, memory.state)
+        job.tell(Event("back", row.take.number, number=row.take.piece.length))
 
     def _leave(self, job: Job, row: Row) -> None:
         """A row is free; the take's piece stays as it is."""
         self._pool.release(row.slot)
         with self._changed:
             self._growing.remove((job, row))
-        job.events.put(Event("done", row.take.number))
+        job.tell(Event("done", row.take.number))
         if not any(other is job for other, _ in (*self._growing, *self._waiting)):
             job.end()
 
@@ -207,7 +224,7 @@ class Batcher:
             self._leave(job, row)
         jobs = {id(job): job for job, _ in self._waiting}
         for job, row in self._waiting:
-            job.events.put(Event("done", row.take.number))
+            job.tell(Event("done", row.take.number))
         self._waiting.clear()
         for job in jobs.values():
             job.end()

@@ -6,7 +6,9 @@ import os
 import socket
 import tempfile
 import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 import torch
@@ -19,6 +21,7 @@ from rwkv_music.terminal import tell
 from rwkv_music.usual import usual_threads
 from rwkv_music_app.models import Models
 from rwkv_music_app.server import Openness, make_server
+from rwkv_music_app.share import share
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.tuning import Tunings
@@ -32,6 +35,10 @@ GOODBYE = 2
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C. Raises UserError, or OSError where the folder cannot be used."""
     auth = _auth(args.auth)
+    if args.share and auth is None:
+        raise UsageError("--share opens the studio to everybody on the internet who knows the link: give --auth too")
+    if args.mcp and find_spec("mcp") is None:
+        raise UserError("--mcp needs the package mcp: pip install 'rwkv-music[mcp]'")
     local = _is_local(args.host)
     folder = args.folder or platformdirs.user_data_path("rwkv-music", appauthor=False) / "studio"
     listener = _listen(args.host, args.port)
@@ -40,10 +47,13 @@ def run(args: argparse.Namespace) -> int:
         models = Models(args.model or (), args.device, args.dtype, args.rows)
         studio = Studio(folder / "pieces", models)
         torch.set_num_threads(args.threads or usual_threads(models.engine(models.names[0]).spec))
+        link = share(*listener.getsockname()[:2]) if args.share else ""
+        openness = Openness(auth, local, urlsplit(link).hostname or "", args.mcp)
         # It runs for minutes on all cores, and changes what is offered to everybody: not for whoever comes by.
-        tunings = Tunings(folder / "tuning") if local else None
-        app = make_server(studio, _notes(folder, args.soundfont), Openness(auth, local), tunings)
+        tunings = Tunings(folder / "tuning") if local and not link else None
+        app = make_server(studio, _notes(folder, args.soundfont), openness, tunings)
         _welcome(listener, local, auth is not None, args.open)
+        _tell_more(listener, link, args.mcp)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE, server_header=False)
         uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -91,12 +101,26 @@ def _notes(folder: Path, soundfont: Path | None) -> Notes | None:
         return None
 
 
-def _welcome(listener: socket.socket, local: bool, asked: bool, show: bool) -> None:
+def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     name = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    tell(f"the studio is open at http://{name}:{port} (Ctrl-C closes it)")
+    return f"http://{name}:{port}"
+
+
+def _welcome(listener: socket.socket, local: bool, asked: bool, show: bool) -> None:
+    address = _address(listener)
+    tell(f"the studio is open at {address} (Ctrl-C closes it)")
     if not local:
         who = "whoever knows the password" if asked else "everybody on this network, as no --auth is given,"
         tell(f"rwkv-music: {who} can now compose on this machine; what they send and hear is not encrypted")
     if show:
-        webbrowser.open(f"http://{name}:{port}")
+        webbrowser.open(address)
+
+
+def _tell_more(listener: socket.socket, link: str, mcp: bool) -> None:
+    if link:
+        tell(
+            f"rwkv-music: whoever knows the password can now compose on this machine at {link}, through Gradio's server"
+        )
+    if mcp:
+        tell(f"assistants find tools at {_address(listener)}/gradio_api/mcp/")

@@ -74,6 +74,10 @@ class Models:
                 return known, name[len(known) + 1 :].split("+") if name != known else []
         raise UserError("the studio does not offer this model")
 
+    def batchers(self) -> list[Batcher]:
+        """Those of the models that are open."""
+        return list(self._open.values())
+
     def close(self) -> None:
         """Stop all that grows."""
         for batcher in self._open.values():

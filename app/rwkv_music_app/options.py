@@ -20,6 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--port", type=number(0, 65535), default=7860, help="port (default: 7860; 0 takes a free one)")
     where.add_argument("--auth", metavar="USER:PASSWORD", help="ask everybody for these before anything else")
+    where.add_argument(
+        "--share",
+        action="store_true",
+        help="ask Gradio's server for a public https link to this studio; needs --auth, and a network",
+    )
+    where.add_argument(
+        "--mcp", action="store_true", help="offer composing as tools to assistants over MCP, at /gradio_api/mcp/"
+    )
     where.add_argument("--open", action="store_true", help="show the page in the browser")
     where.add_argument("--folder", type=Path, help="where pieces are kept (default: the user's data folder)")
     what = parser.add_argument_group("what")

@@ -1,8 +1,7 @@
 """The studio as a web server: the page, the files it loads, notes to hear, and takes to download."""
 
-import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,28 +10,22 @@ from fastapi.responses import PlainTextResponse
 
 from rwkv_music.errors import UserError
 from rwkv_music.render.errors import RenderError
+from rwkv_music_app.api.application import make_api
+from rwkv_music_app.api.metrics import Metrics
+from rwkv_music_app.api.refusals import add_refusals
 from rwkv_music_app.assets import BASE, content
-from rwkv_music_app.gate import Asgi, Gate, owner_in
+from rwkv_music_app.gate import Asgi, Gate, owner_of
 from rwkv_music_app.sheets import add_sheets
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
+from rwkv_music_app.telling import KINDS, SESSION_KIND, attached, told
 from rwkv_music_app.tuning import Tunings
 from rwkv_music_tokenizers.errors import NotationError
 
-KINDS = {
-    "abc": "text/vnd.abc; charset=utf-8",
-    "mid": "audio/midi",
-    "musicxml": "application/vnd.recordare.musicxml+xml",
-    "svg": "image/svg+xml",
-    "pdf": "application/pdf",
-    "wav": "audio/wav",
-}
 FOREVER = "public, max-age=31536000, immutable"
 # Seconds between two looks for sessions that are old.
 CLEANING = 600.0
-# An absolute path, up to its last name.
-PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+)+[/\\](?=[^\s/\\:'\"]+)")
 
 
 @dataclass(frozen=True)
@@ -43,30 +36,34 @@ class Openness:
     auth: tuple[str, str] | None = None
     # Only from this machine, by its own names.
     local: bool = True
+    # The name of a link through which others come too, over https.
+    link: str = ""
+    # Assistants may call tools over MCP.
+    mcp: bool = False
 
 
 ON_THIS_MACHINE = Openness()
 
 
-def told(error: Exception) -> str:
-    """An error as it is told over the network: no path of this machine in it."""
-    if isinstance(error, OSError):
-        return "the studio's disk cannot be used at this moment"
-    return PATH.sub("", str(error))[:400]
-
-
 def make_server(
     studio: Studio, notes: Notes | None, openness: Openness = ON_THIS_MACHINE, tunings: Tunings | None = None
 ) -> Asgi:
-    """Everything behind its gate. notes: None where there is no soundfont; tunings: None where nobody may tune styles."""
+    """Everything behind its gate. notes: None where there is no soundfont; tunings: None where nobody may tune styles.
+
+    Raises ImportError where what MCP needs is not installed.
+    """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, tunings))
+    add_refusals(app)
     add_files(app, notes)
     _add_downloads(app, studio)
     add_sheets(app, studio)
+    metrics = Metrics(studio)
+    app.mount("/api", make_api(studio, metrics))
     # Only here: it takes seconds.
     from rwkv_music_app.page.page import mount
 
-    return Gate(mount(app, studio, tunings), auth=openness.auth, local=openness.local)
+    page = mount(app, studio, tunings, openness.mcp)
+    return metrics.counted(Gate(page, auth=openness.auth, local=openness.local, link=openness.link))
 
 
 def _cleaning(studio: Studio, tunings: Tunings | None):
@@ -76,7 +73,7 @@ def _cleaning(studio: Studio, tunings: Tunings | None):
 
         def clean() -> None:
             while not over.wait(CLEANING):
-                studio.store.clean()
+                studio.clean()
 
         thread = threading.Thread(target=clean, name="rwkv-music-cleaning", daemon=True)
         thread.start()
@@ -119,30 +116,22 @@ def add_files(app: FastAPI, notes: Notes | None) -> None:
 def _add_downloads(app: FastAPI, studio: Studio) -> None:
     @app.get(f"/{BASE}/take/{{session}}/{{take}}.{{form}}")
     def download(session: str, take: int, form: str, request: Request) -> Response:
-        try:
-            body = studio.export(owner_of(request), session, take, form)
-        except NoSessionError as error:
-            return PlainTextResponse(told(error), 404)
-        except (UserError, NotationError, OSError) as error:
-            return PlainTextResponse(told(error), 422)
-        return _attached(body, KINDS[form], f"take-{take}.{form}")
+        return _file(lambda: studio.export(owner_of(request), session, take, form), form, f"take-{take}.{form}")
+
+    @app.get(f"/{BASE}/shared/{{token}}.{{form}}")
+    def shared(token: str, form: str) -> Response:
+        return _file(lambda: studio.shared(token, form), form, f"take.{form}")
 
     @app.get(f"/{BASE}/session/{{session}}.rwkvsession")
     def session_file(session: str, request: Request) -> Response:
-        try:
-            path = studio.session_file(owner_of(request), session)
-            return _attached(path.read_bytes(), "application/octet-stream", "piece.rwkvsession")
-        except NoSessionError as error:
-            return PlainTextResponse(told(error), 404)
-        except (UserError, OSError) as error:
-            return PlainTextResponse(told(error), 422)
+        owner = owner_of(request)
+        return _file(lambda: studio.session_file(owner, session).read_bytes(), "", "piece.rwkvsession")
 
 
-def _attached(body: bytes, kind: str, name: str) -> Response:
-    headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-    return Response(body, media_type=kind, headers=headers)
-
-
-def owner_of(request: Request) -> str:
-    """Whose a request is; the gate has seen to it that everybody is somebody."""
-    return owner_in(request.headers.get("cookie", ""))
+def _file(content: Callable[[], bytes], form: str, name: str) -> Response:
+    try:
+        return attached(content(), KINDS.get(form, SESSION_KIND), name)
+    except NoSessionError as error:
+        return PlainTextResponse(told(error), 404)
+    except (UserError, NotationError, OSError) as error:
+        return PlainTextResponse(told(error), 422)

@@ -6,19 +6,18 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from rwkv_music.engine import Engine
 from rwkv_music.errors import UserError
 from rwkv_music.files import write_whole
-from rwkv_music.judging import surprise
-from rwkv_music.session import Session, Take
+from rwkv_music.session import Session
 from rwkv_music.session_file import load_session, save_session
+from rwkv_music_app.errors import growing
+from rwkv_music_app.sitting import Sitting, asked_in, shared_in
 
 SUFFIX = ".rwkvsession"
 NAME = re.compile(r"[0-9a-f]{32}")
@@ -28,91 +27,15 @@ MEMORY = 512 << 20
 AT_HAND = 10.0
 # Of those, states at the bar lines of one session; what it lets go of is made again when it is needed.
 MEMORY_OF_ONE = 64 << 20
-# What a token of a take takes, all told.
-TOKEN = 64
 # Bytes of sessions on disk, and how many one person has: beyond that the oldest without a kept take go.
 DISK = 4 << 30
 MOST_OF_ONE = 100
 # Seconds after which a session without a kept take is old.
 TIME_TO_LIVE = 7 * 24 * 3600.0
-LONGEST_TITLE = 80
 
 
 class NoSessionError(UserError):
     """There is no such session, or it is somebody else's: nobody is told which."""
-
-
-@dataclass(eq=False)
-class Sitting:
-    """A session of one person. `lock` is held by whoever changes its tree."""
-
-    name: str
-    # The hash of whose it is.
-    owner: str
-    model: str
-    session: Session
-    kept: set[int] = field(default_factory=set)
-    begun: float = field(default_factory=time.time)
-    touched: float = field(default_factory=time.time)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    # Takes that grow at this moment.
-    growing: set[int] = field(default_factory=set)
-    # Bits of each take's tokens but the first, of the prompt on; of those that were read or made here.
-    _bits: dict[int, np.ndarray] = field(default_factory=dict)
-    # Bars of each take by its length.
-    _bars: dict[tuple[int, int], float] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """What its states take, those of its bar lines and those at the ends of its takes, and its tokens."""
-        pieces = [take.piece for take in list(self.session.takes)]
-        states = {id(moment.state): moment.bytes for piece in pieces for moment in list(piece.moments)}
-        one = max(states.values(), default=0)
-        return sum(states.values()) + sum(one + TOKEN * piece.length for piece in pieces)
-
-    @property
-    def title(self) -> str:
-        """What its piece is called."""
-        found = re.search(r"^T:(.*)$", self.session.manuscript.beginning, re.MULTILINE)
-        title = found[1].strip() if found else str(self.session.manuscript.plain().get("title", ""))
-        return title[:LONGEST_TITLE] or "Untitled"
-
-    def bars(self, take: Take) -> float:
-        """Bars that a take has added to what it went on from, as musicians count them."""
-        piece, length = take.piece, take.piece.length
-        if (take.number, length) not in self._bars:
-            count, made = piece.manuscript.bars, piece.made
-            added = count(made[:length], piece.ended) - count(made[: take.after], False)
-            self._bars[take.number, length] = float(max(added, 0))
-        return self._bars[take.number, length]
-
-    def surprised(self, number: int) -> np.ndarray:
-        """Bits (n - 1,) of a take's tokens (n,), each given those before it."""
-        if number not in self._bits:
-            tokens = self.session.takes[number].piece.memory.tokens
-            self._bits[number] = surprise(self.session.engine, tokens)
-        return self._bits[number]
-
-    def surprised_so_far(self, take: Take, bits: Sequence[float]) -> np.ndarray:
-        """The same of a take that grows, whose new tokens surprised by so many bits."""
-        assert take.parent is not None, "the prompt does not grow"
-        before = self.surprised(take.parent)[: take.piece.prompt_length - 1 + take.after]
-        return np.concatenate([before, np.array(bits)])
-
-    def note_surprise(self, take: Take, bits: Sequence[float]) -> None:
-        """A take has grown."""
-        self._bits[take.number] = self.surprised_so_far(take, bits)
-
-    def plain(self) -> dict[str, Any]:
-        """What stands in the file beside its session."""
-        return {
-            "model": self.model,
-            "title": self.title,
-            "kept": sorted(self.kept),
-            "begun": self.begun,
-            "touched": self.touched,
-            "takes": len(self.session.takes) - 1,
-        }
 
 
 @dataclass(frozen=True)
@@ -152,11 +75,18 @@ class SessionStore:
         """How many sessions are in memory."""
         return len(self._sittings)
 
-    def add(self, owner: str, model: str, session: Session) -> Sitting:
-        """A new session of a person. Raises OSError."""
+    @property
+    def on_disk(self) -> int:
+        """How many sessions are on disk."""
+        return sum(1 for _ in self.folder.glob("*/*" + SUFFIX))
+
+    def add(self, owner: str, model: str, session: Session, name: str = "") -> Sitting:
+        """A new session of a person; name: one that nobody else can guess. Raises OSError."""
         session.budget = MEMORY_OF_ONE
-        sitting = Sitting(secrets.token_hex(16), hashed(owner), model, session)
+        sitting = Sitting(name or secrets.token_hex(16), hashed(owner), model, session)
         with self._lock:
+            if name in self._sittings:
+                return self.get(owner, name)
             self._sittings[sitting.name] = sitting
             self._forget_old(sitting.owner)
         self.keep(sitting)
@@ -164,7 +94,10 @@ class SessionStore:
 
     def get(self, owner: str, name: str) -> Sitting:
         """A person's session, from memory or from disk. Raises NoSessionError, SealedError for a damaged file, OSError."""
-        owner = hashed(owner)
+        return self.of_folder(hashed(owner), name)
+
+    def of_folder(self, owner: str, name: str) -> Sitting:
+        """The same by the hash of whose it is."""
         with self._lock:
             sitting = self._sittings.get(name) or self._read(owner, name)
             if sitting.owner != owner:
@@ -191,6 +124,8 @@ class SessionStore:
         folder = self.folder / sitting.owner
         folder.mkdir(exist_ok=True, mode=0o700)
         with sitting.lock:
+            if sitting.gone:
+                return
             save_session(sitting.session, sitting.model, folder / (sitting.name + SUFFIX))
             write_whole(folder / f"{sitting.name}.json", json.dumps(sitting.plain()).encode())
         self._spill()
@@ -199,14 +134,21 @@ class SessionStore:
         """Where `keep` wrote a session."""
         return self.folder / sitting.owner / (sitting.name + SUFFIX)
 
+    def has(self, owner: str, name: str) -> bool:
+        """There is such a session of the owner of that hash."""
+        return (self.folder / owner / f"{name}.json").exists()
+
     def forget(self, owner: str, name: str) -> None:
-        """Let go of a person's session for good. Raises NoSessionError."""
-        with self._lock:
-            sitting = self.get(owner, name)
+        """Let go of a person's session for good. Raises NoSessionError, GrowingError."""
+        sitting = self.get(owner, name)
+        # Not while it is written, and never again.
+        with sitting.lock:
             if sitting.growing:
-                raise UserError("this piece is being composed: stop it first")
-            del self._sittings[name]
-            self._remove(self.folder / sitting.owner / name)
+                raise growing()
+            sitting.gone = True
+            with self._lock:
+                self._sittings.pop(name, None)
+                self._remove(self.folder / sitting.owner / name)
 
     def clean(self) -> None:
         """Let go of what is old and has no kept take, and of the oldest such until the disk's budget holds."""
@@ -234,6 +176,7 @@ class SessionStore:
         session.budget = MEMORY_OF_ONE
         kept = {number for number in told["kept"] if 0 <= number < len(session.takes)}
         sitting = Sitting(name, owner, told["model"], session, kept, told["begun"])
+        sitting.asked, sitting.shared = asked_in(told), shared_in(told, len(session.takes))
         self._spill()
         return sitting
 

@@ -1,6 +1,8 @@
 """What a person wants of the studio: how a piece begins and how it goes on, within what one person may ask for."""
 
-from dataclasses import dataclass, fields
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
 
 from rwkv_music.errors import UserError
 from rwkv_music.library import DEFAULT_MIDI_MODEL, DEFAULT_MODEL
@@ -103,3 +105,33 @@ class GoOn:
         """How tokens are drawn, as far as that is said."""
         names = ("seed", "temperature", "top_p", "top_k", "min_p")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a piece goes on, and from where; under a key it is granted once, however often it is asked for."""
+
+    how: GoOn = GoOn()
+    # None is the current take; the number of a bar line, None the end.
+    take: int | None = None
+    bar: int | None = None
+    # Other takes than this one, from where it began.
+    instead_of: int | None = None
+    # Whatever its owner makes up, "" for none.
+    key: str = ""
+
+    @property
+    def key_hash(self) -> str:
+        """What is remembered of the key."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:32]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same wish."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
+
+    def seeded(self) -> "Wish":
+        """The wish whose seed is said: where it was not, it follows from the key, so that it is the same next time."""
+        if not self.key or self.how.seed is not None:
+            return self
+        return replace(self, how=replace(self.how, seed=int(self.key_hash[:12], 16)))

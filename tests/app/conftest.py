@@ -1,7 +1,9 @@
 """A studio for tests: the embedded models, in a folder of its own; and as a server of its own, with browsers at it."""
 
 import asyncio
+import itertools
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -187,3 +189,31 @@ def visit(browser: "Browser", request: pytest.FixtureRequest) -> Iterator[Callab
 def visitor(visit: Callable[..., Visitor]) -> Visitor:
     """Somebody new at the common server's page."""
     return visit()
+
+
+@pytest.fixture
+def programs():
+    """`programs(studio)`: a function that gives a new program with a key of its own, at a fresh address."""
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from rwkv_music_app.api.application import make_api
+    from rwkv_music_app.api.refusals import add_refusals
+    from rwkv_music_app.gate import Gate
+
+    numbers = itertools.count(1)
+
+    def serve(studio: Studio):
+        app = FastAPI()
+        add_refusals(app)
+        app.mount("/api", make_api(studio))
+        gate = Gate(app)
+
+        def program(owner: str | None = None) -> TestClient:
+            headers = {"x-rwkv-music-owner": owner or secrets.token_hex(32)}
+            address = (f"10.1.0.{next(numbers)}", 1)
+            return TestClient(gate, base_url="http://127.0.0.1:7860/api/v1", headers=headers, client=address)
+
+        return program
+
+    return serve

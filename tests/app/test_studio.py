@@ -95,7 +95,7 @@ def test_whoever_goes_away_stops_what_grows(studio, models):
         await updates.aclose()
 
     asyncio.run(look_once())
-    assert growth.job.settled.wait(10)
+    assert growth.job.cancelled.is_set() and growth.job.settled.wait(10)
     assert models.batcher("abc-folk").rows == (0, 0)
 
 

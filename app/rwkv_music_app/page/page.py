@@ -20,6 +20,7 @@ from rwkv_music_app.page import brand, tune
 from rwkv_music_app.page.desk import MINE, Desk, Takes
 from rwkv_music_app.page.form import Form, lay_out, styles_on_offer
 from rwkv_music_app.page.look import theme
+from rwkv_music_app.page.tools import add_tools
 from rwkv_music_app.server import told
 from rwkv_music_app.studio import Growth, Studio
 from rwkv_music_app.tuning import Tunings
@@ -33,8 +34,11 @@ STYLE_SHEETS = ("studio.css", "tune.css")
 Updates: TypeAlias = AsyncGenerator[dict[str, Any], None]
 
 
-def mount(app: FastAPI, studio: Studio, tunings: Tunings | None = None) -> FastAPI:
-    """The page at / of a server, and the one at /tune where styles may be tuned."""
+def mount(app: FastAPI, studio: Studio, tunings: Tunings | None = None, mcp: bool = False) -> FastAPI:
+    """The page at / of a server, and the one at /tune where styles may be tuned; mcp: its tools at /gradio_api/mcp too.
+
+    Raises ImportError where what MCP needs is not installed.
+    """
     tune.add_route(app, tunings)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     with warnings.catch_warnings():
@@ -49,7 +53,7 @@ def mount(app: FastAPI, studio: Studio, tunings: Tunings | None = None) -> FastA
             ssr_mode=False,
             show_error=False,
             pwa=False,
-            mcp_server=False,
+            mcp_server=mcp,
             max_file_size=MOST_BYTES,
             theme=theme(),
             css="".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLE_SHEETS),
@@ -70,6 +74,8 @@ def page(studio: Studio, tunings: Tunings | None = None) -> gr.Blocks:
                 PianoRoll(piece=PIECE, elem_id="rm-roll", height=270)
                 SheetMusic(piece=PIECE, elem_id="rm-sheet", height=400)
                 Takes()
+        # Before the page's own events, so that the names are theirs.
+        add_tools(studio)
         _wire(blocks, form, desk, studio)
     if tunings is not None:
         tune.add_page(blocks, tunings)
