@@ -81,7 +81,8 @@ def test_states_that_lie_are_refused(client, studio, piece):
     header = json.loads(content[8 : 8 + size])
     label = json.loads(header["__metadata__"]["label"])
     lies = (
-        {"takes": "all"}, {"takes": [1]}, {"takes": [{}]}, {"model": ["x"]}, {"model": "other"}, {"manuscript": None},
+        {"takes": "all"}, {"takes": [1]}, {"takes": [{}]}, {"model": ["x"]}, {"model": "other"},
+        {"model": "abc-folk+../../etc/passwd"}, {"model": "abc-folk+nothing"}, {"model": "/x/abc-folk.pth+:"}, {"manuscript": None},
         {"manuscript": {}}, {"current": 99}, {"current": "x"}, {"tokenizer": "notes"}, {"model_hash": "0"},
     )  # fmt: skip
     for lie in lies:
@@ -136,3 +137,10 @@ def test_a_piece_that_was_let_go_of_is_not_written_again(client, studio, piece):
     assert client.delete(f"pieces/{piece}").status_code == 204
     studio.store.keep(sitting)
     assert client.get(f"pieces/{piece}").status_code == 404 and studio.store.on_disk == 0
+
+
+def test_a_state_in_a_style_comes_back_in_it(client):
+    name = client.post("pieces", json={"style": "mazurka", "key": "D"}).json()["piece"]
+    client.post(f"pieces/{name}/takes?stream=false", json={"bars": 1, "seed": 1})
+    answer = client.post("states", content=client.get(f"pieces/{name}/state").content)
+    assert answer.status_code == 201 and answer.json()["model"] == "abc-folk+mazurka"
