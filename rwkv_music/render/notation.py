@@ -9,6 +9,7 @@ from music21 import base, expressions, instrument, metadata, note, pitch, stream
 from music21.stream.enums import ShowNumber
 
 from rwkv_music.render import marks, symbols
+from rwkv_music.render.braces import add_braces
 from rwkv_music.render.errors import RenderError
 from rwkv_music.render.spans import MOST_SLURS, Ending, Slur, Spans
 from rwkv_music.render.values import TupletPlace, beams, tuplet_places, values
@@ -29,7 +30,8 @@ NAMELESS = "Melody"
 def to_stream(score: Score, remarks: Sequence[str] = (), before: int = 0) -> tuple[stream.Score, Spans]:
     """The score as a music21 stream, notated throughout: music21 need not (and should not) guess anything.
 
-    before: the number of the bar before its first one. Its slurs and endings come apart from it, for `add_spans`. Raises RenderError for more than MAX_SIGNS notes, rests and bars.
+    before: the number of the bar before its first one. Its slurs and endings come apart from it, for `add_spans`.
+    Raises RenderError for more than MAX_SIGNS notes, rests and bars.
     """
     signs = sum(1 + _signs(bar) for bar in score.bars())
     if signs > MAX_SIGNS:
@@ -39,6 +41,7 @@ def to_stream(score: Score, remarks: Sequence[str] = (), before: int = 0) -> tup
     spans = Spans()
     for number, (staff, bars) in enumerate(zip(first_staffs(score), measures(score), strict=True)):
         sheet.insert(0, _PartWriter(score, number, staff, spans).write(bars, before))
+    add_braces(sheet, score)
     return sheet, spans
 
 
@@ -134,8 +137,11 @@ class _PartWriter:
                 made.insert(0, holder)
 
     def _begin(self, made: stream.Measure, bar: Bar) -> None:
-        """Clef, key, meter and tempo at the very beginning: the header's, or what the first bar says before any note."""
-        meter, tempo = self.score.meter, self.score.tempo
+        """Clef, key, meter and tempo at the very beginning: the header's, or what the first bar says before any note.
+
+        The tempo stands once, over the first part.
+        """
+        meter, tempo = self.score.meter, None if self.number else self.score.tempo
         for item in bar.items:
             if isinstance(item, Event):
                 break

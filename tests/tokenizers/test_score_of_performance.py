@@ -198,6 +198,34 @@ def test_every_track_is_a_part_with_its_name_its_instrument_and_its_clef():
     ]
 
 
+def test_two_hands_are_written_on_two_staffs_that_a_brace_joins():
+    hands = [*melody(("72", 960), ("60 76", 960)), *melody(("43", 960), ("48 59", 960))]
+    song = melody(("67", 1920))
+    for program, joined in ((0, "score 1 {2 3}"), (46, "score 1 {2 3}"), (40, "")):
+        tracks = (
+            Track(rows([(*note, 64) for note in song], 4), 52),
+            Track(rows(sorted((*note, 64) for note in hands), 4), program, name="Both"),
+        )
+        piece = Performance(tracks, TICKS)
+        score = score_of_performance(piece).score
+        assert score.header("%%") == joined
+        assert sum(heard(score).values()) == piece.count
+        if joined:
+            _, right, left = score.parts
+            assert (right.properties, left.properties) == ('name="Both"', "clef=bass")
+            pitches = [
+                [tone.pitch.midi for bar in part.bars for event in bar.events for tone in event.tones]
+                for part in (right, left)
+            ]
+            assert pitches == [[72, 60, 76], [43, 48, 59]]
+
+
+@pytest.mark.parametrize("pitches", [("72 76", "64 55"), ("43", "48"), ("60", "62")])
+def test_a_hand_alone_stays_on_one_staff(pitches):
+    notes = melody(*((pitch, 960) for pitch in pitches))
+    assert len(score_of_performance(played(notes)).score.parts) == 1
+
+
 def test_changes_of_meter_key_and_tempo_stand_where_they_happen():
     notes = melody(*[("60", 480)] * 11)
     piece = Performance(

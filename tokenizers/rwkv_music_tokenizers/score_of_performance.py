@@ -24,6 +24,11 @@ from rwkv_music_tokenizers.time_grid import Grid, find_grid
 MOST_NOTES = 20_000
 # A part whose middle note is below this is written in the bass clef: the B below middle C.
 BASS_BELOW = 59
+# What is played with two hands, by General MIDI program: pianos and other keyboards, organs, the harp.
+TWO_HANDS = frozenset((*range(9), *range(16, 21), 46))
+# The lowest note of the right hand's staff, and what one staff holds well, if it must; beyond that on either side, a
+# tenth of the notes asks for two.
+MIDDLE_C, ONE_STAFF, WORTH_A_STAFF = 60, range(55, 65), Fraction(1, 10)
 # How far a length may be from the next onset to be meant to reach it: half of it, and a quarter note's half.
 LONGEST_GAP = Fraction(1, 2)
 # With more changes of tempo than this and one every four bars, only those of a tenth and more are written, at bars.
@@ -51,7 +56,8 @@ class _Frame:
 
 
 def score_of_performance(performance: Performance, grid: str = "") -> Notation:
-    """The score of a performance, a part for each track that has notes; its bars as `bar_lines.rule` says.
+    """The score of a performance, a part for each track that has notes, or for each of two hands; its bars as
+    `bar_lines.rule` says.
 
     `grid` names one of `time_grid.GRIDS` to write free playing in; by default the simplest that fits, and none where
     the piece is on written places already. Without a key the likeliest is taken. Raises NotationError for a piece
@@ -67,15 +73,22 @@ def score_of_performance(performance: Performance, grid: str = "") -> Notation:
     frame = _frame(performance, tracks, found)
     if len(frame.bars) * len(tracks) > MOST_ITEMS:
         raise NotationError(f"more than {MOST_ITEMS:,} bars of all parts; only shorter pieces can be written")
-    parts, doubled = [], 0
-    for number, track in enumerate(tracks):
+    staffs, braces, doubled = [], [], 0
+    for track in tracks:
         notes, twice = _timed(track, found)
         doubled += twice
-        parts.append(_part(track, notes, frame, number, len(tracks)))
+        hands = _hands(track, notes)
+        names = [str(len(staffs) + number) for number in range(1, len(hands) + 1)]
+        braces.append(f"{{{' '.join(names)}}}" if len(hands) > 1 else names[0])
+        staffs += [(track, hand, below) for below, hand in enumerate(hands)]
+    parts: list[Part] = []
+    for number, (track, notes, below) in enumerate(staffs):
+        parts.append(_part(track, notes, frame, number, len(staffs), below=bool(below)))
         if sum(len(items) for part in parts for bar in part.bars for items in (bar.items, *bar.overlays)) > MOST_ITEMS:
             raise NotationError(f"more than {MOST_ITEMS:,} notes and rests; only shorter pieces can be written")
     told = _told(found, doubled)
-    fields = tuple((letter, text) for letter, text in (("T", performance.title), ("N", told)) if text)
+    grand = f"score {' '.join(braces)}" if len(staffs) > len(tracks) else ""
+    fields = tuple((letter, text) for letter, text in (("T", performance.title), ("N", told), ("%%", grand)) if text)
     start = frame.tempos[0][1]
     return Notation(Score(tuple(parts), frame.bars[0].meter, frame.keys[0], start, _unit(parts), fields), told)
 
@@ -177,9 +190,25 @@ def _tidied(notes: Sequence[tuple[Fraction, Fraction, int]]) -> list[tuple[Fract
     return tidied
 
 
+def _hands(track: Track, notes: list[tuple[Fraction, Fraction, int]]) -> list[list[tuple[Fraction, Fraction, int]]]:
+    """The notes of each staff, the upper one first: two where two hands play on both sides of middle C."""
+    low = sum(pitch < ONE_STAFF.start for _, _, pitch in notes)
+    high = sum(pitch >= ONE_STAFF.stop for _, _, pitch in notes)
+    if track.drums or track.program not in TWO_HANDS or min(low, high) < WORTH_A_STAFF * len(notes):
+        return [notes]
+    return [[note for note in notes if (note[2] >= MIDDLE_C) is right] for right in (True, False)]
+
+
 def _part(
-    track: Track, notes: Sequence[tuple[Fraction, Fraction, int]], frame: _Frame, number: int, count: int
+    track: Track,
+    notes: Sequence[tuple[Fraction, Fraction, int]],
+    frame: _Frame,
+    number: int,
+    count: int,
+    *,
+    below: bool,
 ) -> Part:
+    """One staff; below: the left hand's, of two."""
     written = written_bars(_chords(notes, frame), frame.bars)
     tempos = [] if number else frame.tempos[1:]
     bars: list[Bar] = []
@@ -194,9 +223,9 @@ def _part(
     properties = []
     if track.drums:
         properties.append("clef=perc")
-    elif sorted(pitch for _, _, pitch in notes)[len(notes) // 2] < BASS_BELOW:
+    elif below or sorted(pitch for _, _, pitch in notes)[len(notes) // 2] < BASS_BELOW:
         properties.append("clef=bass")
-    if track.name:
+    if track.name and not below:
         name = track.name.replace('"', "'")
         properties.append(f'name="{name}"')
     return Part(tuple(bars), str(number + 1) if count > 1 else "", " ".join(properties), None, track.program)

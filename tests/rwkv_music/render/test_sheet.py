@@ -164,6 +164,27 @@ def test_voices_are_parts_and_overlays_are_voices():
     assert len(root.findall("part")) == 2
 
 
+def test_a_brace_joins_the_staffs_that_the_score_names_and_the_tempo_stands_once():
+    root = ElementTree.fromstring(
+        musicxml(
+            read_abc(
+                "X:1\nT:Song\n%%score S {R L} {X Y} {L}\nM:4/4\nL:1/4\nQ:1/4=90\nK:C\n"
+                "V:S\nCDEF|\nV:R\nEFGA|\nV:L clef=bass\nC,4|\n"
+            )
+        )
+    )
+    kinds = [(child.tag, child.get("type") or child.get("id")) for child in root.find("part-list") or ()]
+    assert kinds == [
+        ("score-part", "P1"),
+        ("part-group", "start"),
+        ("score-part", "P2"),
+        ("score-part", "P3"),
+        ("part-group", "stop"),
+    ]
+    assert texts(root, ".//part-group/group-symbol") == ["brace"]
+    assert [part.get("id") for part in root.iter("part") if part.find(".//metronome") is not None] == ["P1"]
+
+
 def test_syllables_know_their_word():
     root = xml("CDEF|]\nw:one two-three four\nw:e-leven a b")
     first = [note.findall("lyric")[0] for note in root.findall(".//note")]
