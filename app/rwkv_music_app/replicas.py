@@ -109,7 +109,7 @@ def serve_replicas(service: Service, scale: Scale, host: str, port: int, ready: 
         try:
             serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
             serve.run(application(service, scale), name=NAME, route_prefix="/")
-        except (RuntimeError, ray.exceptions.RayError) as error:
+        except (OSError, RuntimeError, ray.exceptions.RayError) as error:
             raise UserError(f"the replicas cannot start: {error}"[:2000]) from None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: over.set())
@@ -139,20 +139,18 @@ def _ray_of(address: str, cores: int) -> tuple[Any, Any]:
         raise UserError("--ray needs Ray: pip install 'rwkv-music[ray]'") from None
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address:
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError) as error:
-            raise UserError(f"{address}: no Ray cluster is reached there ({str(error)[:200]})") from None
-        return ray, serve
-    paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
-    ray.init(
-        num_cpus=max(os.cpu_count() or 1, cores),
-        include_dashboard=False,
-        object_store_memory=OBJECTS,
-        runtime_env=paths,
-        **quiet,
-    )
+    own = {
+        "num_cpus": max(os.cpu_count() or 1, cores),
+        "include_dashboard": False,
+        "object_store_memory": OBJECTS,
+        "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
+    }
+    try:
+        ray.init(**({"address": address} if address else own), **quiet)
+    # What Ray raises where nobody answers, or not in time; none of these has anything to do with a file.
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = f"{address}: no Ray cluster is reached there" if address else "Ray cannot start here"
+        raise UserError(f"{reason} ({str(error)[:200] or type(error).__name__})") from None
     return ray, serve
 
 
