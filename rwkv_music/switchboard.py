@@ -28,6 +28,9 @@ VERBS = {
     "check": Verb("rwkv_music.commands.check", "find every bar that does not add up"),
     "convert": Verb("rwkv_music.commands.convert", "turn ABC into MIDI, sound, a sheet or data"),
     "app": Verb("rwkv_music_app.command", "open the studio, a page in the browser", "rwkv_music_app.options"),
+    "serve": Verb(
+        "rwkv_music_app.serve_command", "serve the HTTP API, on one machine or many", "rwkv_music_app.serve_options"
+    ),
     "play": Verb("rwkv_music.commands.play", "play a piece aloud"),
     "tokens": Verb("rwkv_music.commands.tokens", "tell what a piece is in the tokens of a code, and what it loses"),
     "score": Verb("rwkv_music.commands.score", "tell how surprising a piece is to a model, bar by bar"),

@@ -104,6 +104,11 @@ class Batcher:
         self._thread.start()
 
     @property
+    def works(self) -> bool:
+        """It has not been closed, and no error has ended it."""
+        return self._thread.is_alive()
+
+    @property
     def rows(self) -> tuple[int, int]:
         """How many takes grow, and how many wait."""
         with self._changed:

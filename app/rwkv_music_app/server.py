@@ -66,6 +66,15 @@ def make_server(
     return metrics.counted(Gate(page, auth=openness.auth, local=openness.local, link=openness.link))
 
 
+def make_service(studio: Studio, openness: Openness = ON_THIS_MACHINE) -> Asgi:
+    """The API alone, behind the same gate."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, None))
+    add_refusals(app)
+    metrics = Metrics(studio)
+    app.mount("/api", make_api(studio, metrics))
+    return metrics.counted(Gate(app, auth=openness.auth, local=openness.local))
+
+
 def _cleaning(studio: Studio, tunings: Tunings | None):
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -119,6 +119,15 @@ class SessionStore:
         ]
         return sorted(known, key=lambda one: one.touched, reverse=True)
 
+    def hold(self, sitting: Sitting, stop: Callable[[], None]) -> None:
+        """Takes of a session begin to grow; `stop` stops them. Nobody else can change it until `release`."""
+
+    def release(self, sitting: Sitting) -> None:
+        """They have grown, and are written."""
+
+    def stop_elsewhere(self, sitting: Sitting) -> None:
+        """Returns when a session grows nowhere else either; there is nowhere else where one process has the store."""
+
     def keep(self, sitting: Sitting) -> None:
         """Write a session to disk, whole or not at all. Raises OSError."""
         folder = self.folder / sitting.owner
@@ -143,7 +152,7 @@ class SessionStore:
         sitting = self.get(owner, name)
         # Not while it is written, and never again.
         with sitting.lock:
-            if sitting.growing:
+            if self._is_growing(sitting.owner, name):
                 raise growing()
             sitting.gone = True
             with self._lock:
@@ -158,14 +167,20 @@ class SessionStore:
             now = time.time()
             for told, path in sorted(files, key=lambda pair: pair[0]["touched"]):
                 old = now - told["touched"] > self._time_to_live
-                if (old or room < 0) and not told["kept"] and not self._is_used(path.stem, now):
+                if (old or room < 0) and not told["kept"] and not self._is_used(path.parent.name, path.stem, now):
                     room += _size(path)
                     self._sittings.pop(path.stem, None)
                     self._remove(path.with_suffix(""))
 
-    def _is_used(self, name: str, now: float) -> bool:
+    def _is_used(self, owner: str, name: str, now: float) -> bool:
         sitting = self._sittings.get(name)
-        return sitting is not None and (bool(sitting.growing) or now - sitting.touched < self._at_hand)
+        at_hand = sitting is not None and now - sitting.touched < self._at_hand
+        return at_hand or self._is_growing(owner, name)
+
+    def _is_growing(self, owner: str, name: str) -> bool:
+        """The owner, by a hash, has such a session in which takes grow."""
+        sitting = self._sittings.get(name)
+        return sitting is not None and sitting.owner == owner and bool(sitting.growing)
 
     def _read(self, owner: str, name: str) -> Sitting:
         path = self.folder / owner / name
@@ -195,8 +210,7 @@ class SessionStore:
     def _forget_old(self, owner: str) -> None:
         """The oldest sessions of a person who has too many, but those with kept takes."""
         for told in self._told(owner)[MOST_OF_ONE - 1 :]:
-            sitting = self._sittings.get(told.name)
-            if not told.kept and not (sitting and sitting.growing):
+            if not told.kept and not self._is_growing(owner, told.name):
                 self._sittings.pop(told.name, None)
                 self._remove(self.folder / owner / told.name)
 

@@ -38,10 +38,13 @@ _log = logging.getLogger(__name__)
 class Studio:
     """Everything by the name of a session and of whoever asks, who is told of nobody else's. Any thread may call."""
 
-    def __init__(self, folder: Path, models: Models, **budgets: float):
-        """folder: of sessions; budgets: see `SessionStore`. Raises OSError."""
+    def __init__(self, folder: Path, models: Models, store: type[SessionStore] = SessionStore, **budgets: float):
+        """folder: of sessions; store: `SharedStore` where other processes have it too, who takes the budgets.
+
+        Raises OSError.
+        """
         self.models = models
-        self.store = SessionStore(folder, models.engine, **budgets)  # type: ignore[arg-type]
+        self.store = store(folder, models.engine, **budgets)  # type: ignore[arg-type]
         self.links = Links(folder / "links")
         self._growths: dict[str, Growth] = {}
         self._showing = Showing(self._growths)
@@ -78,6 +81,7 @@ class Studio:
             if bar is not None and not 0 <= bar < len(session.bars()):
                 raise UserError(f"this take has bar lines 0 to {len(session.bars()) - 1}")
             runs = with_seeds([self._run(sitting, how)], how.takes)
+            self.store.hold(sitting, lambda: self._stop(sitting))
             takes = session.begin(how.takes, bar)
             sitting.growing = {take.number for take in takes}
             try:
@@ -85,6 +89,7 @@ class Studio:
             except UserError:
                 sitting.growing = set()
                 self._drop(sitting, takes[0].number)
+                self.store.release(sitting)
                 raise
             growth = self._growths[sitting.name] = Growth(sitting, job)
             return growth
@@ -143,10 +148,8 @@ class Studio:
     def stop(self, owner: str, name: str) -> None:
         """Stop what grows in a session, and keep what was made; returns when it has stopped. Raises NoSessionError."""
         sitting = self.store.get(owner, name)
-        growth = self._growths.get(sitting.name)
-        if growth is not None:
-            self.models.batcher(sitting.model).cancel(growth.job)
-            growth.at_rest.wait(PATIENCE)
+        self._stop(sitting)
+        self.store.stop_elsewhere(sitting)
 
     def undo(self, owner: str, name: str) -> None:
         """Back to the take before. Raises NoSessionError."""
@@ -249,6 +252,12 @@ class Studio:
         self.models.close()
         self._settling.shutdown(wait=True)
 
+    def _stop(self, sitting: Sitting) -> None:
+        growth = self._growths.get(sitting.name)
+        if growth is not None:
+            self.models.batcher(sitting.model).cancel(growth.job)
+            growth.at_rest.wait(PATIENCE)
+
     def _settle(self, sitting: Sitting, job: Job) -> None:
         """A job is over: what it made is written, in another thread than the batcher's."""
         self._settling.submit(self._write, sitting, job)
@@ -271,6 +280,7 @@ class Studio:
                 _log.error("a piece could not be written: %s", error)
                 growth.errors.append("the studio's disk is full or cannot be written: download what you want to keep")
             finally:
+                self.store.release(sitting)
                 job.settled.set()
 
     def _exported(self, sitting: Sitting, take: int, form: str) -> bytes:
