@@ -13,6 +13,8 @@ from rwkv_music_tokenizers.errors import MidiError
 from rwkv_music_tokenizers.midi_events import MidiEvent
 from rwkv_music_tokenizers.midi_reader import read_events, read_midi
 from rwkv_music_tokenizers.midi_writer import write_midi
+from rwkv_music_tokenizers.performance import MAX_TICK
+from rwkv_music_tokenizers.performance_writer import write_performance
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 END = b"\x00\xff\x2f\x00"
@@ -226,6 +228,17 @@ def test_patterns_of_a_file_of_type_2_follow_each_other():
     played = read_midi(file(NOTE + END, tempo + NOTE + END, kind=2))
     assert [track.notes.tolist() for track in played.tracks] == [[[0, 96, 60, 64]], [[96, 192, 60, 64]]]
     assert played.tempos.tolist() == [[0, 500_000], [96, 5]]
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_whatever_is_read_can_be_written_however_late_its_notes_come(kind: int):
+    # Two rests of nearly all the ticks that a delta time can say, at many ticks a quarter.
+    late = b"\xff\xff\xff\x00\xff\x01\x00"
+    bodies = (NOTE + late + late + NOTE + END, late + NOTE + END)
+    played = read_midi(file(*bodies, kind=kind, division=20_000))
+    again = read_midi(write_performance(played))
+    assert again.count == played.count >= 1
+    assert played.end <= MAX_TICK
 
 
 @pytest.mark.parametrize(

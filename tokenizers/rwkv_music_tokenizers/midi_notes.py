@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 
 from rwkv_music_tokenizers.midi_events import Kind, MidiEvent, MidiStream
-from rwkv_music_tokenizers.performance import DEFAULT_METER, DEFAULT_TEMPO, Performance, Track, rows
+from rwkv_music_tokenizers.performance import DEFAULT_METER, DEFAULT_TEMPO, MAX_TICK, Performance, Track, rows
 
 DRUM_CHANNEL = 9
 SUSTAIN = 64
@@ -57,11 +57,12 @@ def performed(stream: MidiStream) -> Performance:
 
 
 def _in_sequence(patterns: Sequence[Sequence[MidiEvent]]) -> list[list[MidiEvent]]:
-    """Each pattern moved behind the one before."""
+    """Each pattern moved behind the one before; what would then lie beyond the last tick is left out."""
     moved: list[list[MidiEvent]] = []
     begin = 0
     for pattern in patterns:
-        moved.append([event._replace(tick=event.tick + begin) for event in pattern])
+        later = [event._replace(tick=event.tick + begin) for event in pattern]
+        moved.append([event for event in later if event.tick <= MAX_TICK])
         begin += pattern[-1].tick
     return moved
 

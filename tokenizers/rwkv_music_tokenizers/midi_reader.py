@@ -6,7 +6,7 @@ from rwkv_music_tokenizers.errors import MidiError
 from rwkv_music_tokenizers.midi_events import MidiEvent, MidiStream
 from rwkv_music_tokenizers.midi_notes import performed
 from rwkv_music_tokenizers.midi_track import Walk, walk_track
-from rwkv_music_tokenizers.performance import DEFAULT_TEMPO, Performance
+from rwkv_music_tokenizers.performance import DEFAULT_TEMPO, MAX_TICK, Performance
 
 MAX_BYTES = 8 << 20
 MAX_TRACKS = 1024
@@ -29,7 +29,8 @@ def read_events(content: bytes) -> MidiStream:
     """The events of a standard MIDI file, also of one wrapped in RIFF (RMID).
 
     A file timed in frames of film becomes one whose quarter lasts half a second. Raises MidiError for what is no MIDI
-    file, holds no track, or exceeds MAX_BYTES, MAX_TRACKS or MAX_EVENTS; what lies beyond MAX_QUARTERS is left out.
+    file, holds no track, or exceeds MAX_BYTES, MAX_TRACKS or MAX_EVENTS; what lies beyond MAX_QUARTERS or MAX_TICK
+    is left out.
     """
     if len(content) > MAX_BYTES:
         raise MidiError(f"a MIDI file of {len(content):,} bytes; at most {MAX_BYTES:,} are read")
@@ -38,7 +39,7 @@ def read_events(content: bytes) -> MidiStream:
     kind, division, place = _header(content, header, repairs)
     told = int.from_bytes(content[header + 10 : header + 12], "big")
     ticks, scale, tempo = _time(division, header)
-    walks = list(_walks(content, place, MAX_QUARTERS * ticks // scale, repairs))
+    walks = list(_walks(content, place, min(MAX_QUARTERS * ticks, MAX_TICK) // scale, repairs))
     if not walks:
         raise MidiError("no track follows the header; nothing can be read", place)
     if told != len(walks):

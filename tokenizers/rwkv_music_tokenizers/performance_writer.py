@@ -8,12 +8,12 @@ import mido
 
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.midi_writer import CHANNELS, MAJOR_KEYS, MINOR_KEYS, PERCUSSION
-from rwkv_music_tokenizers.performance import Performance, Track
+from rwkv_music_tokenizers.performance import MAX_TICK, Performance, Track
 
 # As much as can be written in a few seconds, and read again.
 MAX_NOTES = 200_000
-# Ticks that a delta time can say, and ticks of a quarter that a header can.
-MAX_TICK, MAX_TICKS = 0x0FFFFFFF, 0x7FFF
+# Ticks of a quarter that a header can say.
+MAX_TICKS = 0x7FFF
 SUSTAIN, DOWN, UP = 64, 127, 0
 
 # What comes first at the same tick: names and changes, pedals, releases, then instruments, then keys pressed.
