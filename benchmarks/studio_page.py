@@ -6,22 +6,16 @@ Needs playwright and chromium. Prints JSON; times are milliseconds from the clic
 """
 
 import argparse
-import contextlib
 import json
-import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from studio_process import StudioProcess
 
 from rwkv_music.works import Tune
 
@@ -101,28 +95,6 @@ def spread(times: list[float]) -> dict[str, float]:
         "most": round(ordered[-1], 1),
         "of": len(times),
     }
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a studio that runs as a process of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["-m", "rwkv_music", "app", "--port", str(port), "--folder", str(folder)]
-    process = subprocess.Popen([sys.executable, *words], env=os.environ, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(600):
-            try:
-                urlopen(address + "studio/static/piece.js").close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def visit(browser: Browser, address: str) -> Page:
@@ -219,13 +191,13 @@ def long_piece(browser: Browser, address: str, file: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=8, help="how many at once; 0 leaves the times out")
-    parser.add_argument("--tries", type=int, default=20)
+    parser.add_argument("--people", type=int, default=8, help="how many at once, beside one alone (default: 8)")
+    parser.add_argument("--tries", type=int, default=20, help="of each time; 0 leaves the times out")
     parser.add_argument("--bars", type=int, default=1000, help="of the long piece; 0 leaves it out")
     args = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     told: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright, served(Path(name)) as address:
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright, StudioProcess(Path(name)) as studio:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         if args.bars:
             abc = long_abc(args.bars)
@@ -235,16 +207,17 @@ def main() -> None:
             }
             for kind, (path, content) in files.items():
                 path.write_bytes(content)
-                told[kind] = long_piece(browser, address, path)
-        if args.people:
-            page = visit(browser, address)
+                told[kind] = long_piece(browser, studio.address, path)
+        if args.tries:
+            page = visit(browser, studio.address)
             page.evaluate(FIRST_NOTE)
             page.wait_for_function("!studio().growing.length")
             told["alone"] = times(page, args.tries)
-            for _ in range(args.people - 1):
-                visit(browser, address).evaluate(CROWD)
-            time.sleep(3)
-            told[f"among_{args.people}"] = times(page, args.tries)
+            if args.people > 1:
+                for _ in range(args.people - 1):
+                    visit(browser, studio.address).evaluate(CROWD)
+                time.sleep(3)
+                told[f"among_{args.people}"] = times(page, args.tries)
         browser.close()
     print(json.dumps(told, indent=2))
 

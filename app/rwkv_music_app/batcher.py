@@ -156,8 +156,16 @@ class Batcher:
             while not (self._waiting or self._growing or self._closing):
                 self._changed.wait()
             if not self._closing:
+                self._drop_stopped()
                 self._join()
             return not self._closing
+
+    def _drop_stopped(self) -> None:
+        """Those who wait for nothing any more are done without a row, of which there may be none for long."""
+        stopped = [(job, row) for job, row in self._waiting if job.cancelled.is_set()]
+        for job, row in stopped:
+            self._waiting.remove((job, row))
+            self._done(job, row)
 
     def _join(self) -> None:
         """Those who wait take free rows, in the order they came."""
@@ -219,6 +227,10 @@ class Batcher:
         self._pool.release(row.slot)
         with self._changed:
             self._growing.remove((job, row))
+        self._done(job, row)
+
+    def _done(self, job: Job, row: Row) -> None:
+        """A row neither grows nor waits any more."""
         job.tell(Event("done", row.take.number))
         if not any(other is job for other, _ in (*self._growing, *self._waiting)):
             job.end()
@@ -227,12 +239,8 @@ class Batcher:
         for job, row in list(self._growing):
             row.take.piece.finish()
             self._leave(job, row)
-        jobs = {id(job): job for job, _ in self._waiting}
-        for job, row in self._waiting:
-            job.tell(Event("done", row.take.number))
-        self._waiting.clear()
-        for job in jobs.values():
-            job.end()
+        while self._waiting:
+            self._done(*self._waiting.popleft())
 
 
 def _chosen(row: Row, turned_back: Callable[[], None]) -> int | None:

@@ -15,6 +15,7 @@ from rwkv_music_app.api.metrics import Metrics
 from rwkv_music_app.api.refusals import add_refusals
 from rwkv_music_app.assets import BASE, content
 from rwkv_music_app.gate import Asgi, Gate, owner_of
+from rwkv_music_app.memory import give_back
 from rwkv_music_app.sheets import add_sheets
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.store import NoSessionError
@@ -24,8 +25,9 @@ from rwkv_music_app.tuning import Tunings
 from rwkv_music_tokenizers.errors import NotationError
 
 FOREVER = "public, max-age=31536000, immutable"
-# Seconds between two looks for sessions that are old.
+# Seconds between two looks for sessions that are old, and after which memory goes back to the system.
 CLEANING = 600.0
+GIVING_BACK = 30.0
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,12 @@ def _cleaning(studio: Studio, tunings: Tunings | None):
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         over = threading.Event()
 
-        def clean() -> None:
-            while not over.wait(CLEANING):
-                studio.clean()
+        def regularly(seconds: float, work: Callable[[], None]) -> None:
+            while not over.wait(seconds):
+                work()
 
-        thread = threading.Thread(target=clean, name="rwkv-music-cleaning", daemon=True)
-        thread.start()
+        for seconds, work in ((CLEANING, studio.clean), (GIVING_BACK, give_back)):
+            threading.Thread(target=regularly, args=(seconds, work), name="rwkv-music-cleaning", daemon=True).start()
         try:
             yield
         finally:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,13 @@ class Sitting:
         """What its states take, those of its bar lines and those at the ends of its takes, and its tokens."""
         pieces = [take.piece for take in list(self.session.takes)]
         states = {id(moment.state): moment.bytes for piece in pieces for moment in list(piece.moments)}
-        one = max(states.values(), default=0)
-        return sum(states.values()) + sum(one + TOKEN * piece.length for piece in pieces)
+        return sum(states.values()) + sum(self._state_bytes + TOKEN * piece.length for piece in pieces)
+
+    @cached_property
+    def _state_bytes(self) -> int:
+        """What one state takes; all of them are as large."""
+        memory = self.session.takes[0].piece.memory
+        return sum(x.nbytes for x in (*memory.state.tensors().values(), memory.logits))
 
     @property
     def title(self) -> str:

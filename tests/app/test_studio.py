@@ -1,15 +1,19 @@
 """The studio without a page: what it makes is what the command line makes, and nobody meets anybody else."""
 
 import asyncio
+import os
+import platform
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from rwkv_music.cli import main
 from rwkv_music.errors import UserError
 from rwkv_music.session_file import load_session
+from rwkv_music_app.memory import give_back
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.wants import Begin, GoOn
@@ -83,6 +87,20 @@ def test_stopping_frees_the_rows_and_keeps_what_was_made(studio, models):
     assert made(sitting, 1)
     assert sitting.growing == set()
     assert sitting.session.takes[1].piece.runs[-1].cut == len(made(sitting, 1))
+
+
+def test_stopping_what_waits_for_a_row_needs_no_row(studio, models):
+    ann, bob = (studio.begin(owner, Begin(text=TUNE)) for owner in ("ann", "bob"))
+    grows = studio.go_on("ann", ann.name, GoOn(bars=256, takes=4))
+    waits = studio.go_on("bob", bob.name, GoOn(bars=256, takes=2))
+    grows.job.events.get(timeout=60)
+    assert models.batcher("abc-folk").rows == (4, 2)
+    studio.stop("bob", bob.name)
+    assert waits.job.over.is_set() and not grows.job.over.is_set()
+    assert [event.kind for event in waits.job.log] == ["done", "done"]
+    assert models.batcher("abc-folk").rows == (4, 0)
+    studio.stop("ann", ann.name)
+    assert models.batcher("abc-folk").rows == (0, 0)
 
 
 def test_whoever_goes_away_stops_what_grows(studio, models):
@@ -197,6 +215,29 @@ def test_sessions_leave_memory_and_come_back(models, seen, tmp_path):
     assert len(studio.store) == 1
     assert all(studio.picture("ann", name)["takes"] for name in names)
     assert len(studio.picture("ann", names[0])["takes"]) == 2
+
+
+def test_a_session_that_came_back_counts_for_the_states_of_all_its_takes(studio, seen):
+    sitting = studio.begin("ann", Begin(text=TUNE))
+    seen(studio, studio.go_on("ann", sitting.name, GoOn(bars=1, takes=3)))
+    back = Studio(studio.store.folder, studio.models).store.get("ann", sitting.name)
+    memories = [take.piece.memory for take in back.session.takes]
+    states = sum(x.nbytes for memory in memories for x in (*memory.state.tensors().values(), memory.logits))
+    assert states <= back.bytes < sitting.bytes
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems keep memory in other ways")
+def test_what_was_freed_between_what_is_used_goes_back_to_the_system():
+    used = [[bytearray(60_000), bytearray(600)] for _ in range(1000)]
+    for pair in used:
+        pair[0] = bytearray()
+    before = resident()
+    give_back()
+    assert before - resident() > 40_000_000
 
 
 def test_the_old_go_and_the_kept_stay(models, seen, tmp_path):
