@@ -42,6 +42,8 @@ def _branch(sitting: Sitting, take: Take) -> dict[str, Any]:
         "bars": round(sitting.bars(take), 2) if take.number not in sitting.growing else 0,
         "seed": piece.stretches[-1][1].options.seed if piece.stretches else None,
         "kept": take.number in sitting.kept,
+        # The token of a link to it; None where there is none.
+        "shared": sitting.shared.get(take.number),
         "ended": piece.ended,
         "growing": take.number in sitting.growing,
     }

@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import httpx2
+
 from rwkv_music.engine import Engine
 from rwkv_music.session_file import load_session
 
@@ -90,6 +92,15 @@ def test_an_evening_in_the_studio(visitor, server, tmp_path):
         page.locator(".rm-chip", has_text="Session").click()
     session = load_session(Path(download.value.path()), Engine.open("abc-folk"))
     assert len(session.takes) == 7
+
+    # A link to the take works for somebody else, until it is taken back.
+    page.click(".rm-share")
+    address = page.input_value(".rm-link")
+    with httpx2.Client() as stranger:
+        assert stranger.get(address).text.startswith("X:1")
+        page.click(".rm-unshare")
+        page.wait_for_selector(".rm-share")
+        assert stranger.get(address).status_code == 404
 
     # All of it is there again after a reload.
     visitor.open()

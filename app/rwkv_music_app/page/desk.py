@@ -75,7 +75,7 @@ def questions(studio: Studio) -> list[Any]:
             return {"error": "there is no such wish"}
 
     def tell(asked: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        """Whatever takes no time: undo, redo, go to a take, keep it, stop, list, open, forget."""
+        """Whatever takes no time: undo, redo, go to a take, keep or share it, stop, list, open, forget."""
         try:
             return answer(studio, owner_in(request.headers.get("cookie", "")), asked)
         except MINE as error:
@@ -103,6 +103,10 @@ def answer(studio: Studio, owner: str, asked: dict[str, Any]) -> dict[str, Any]:
             studio.go_to(owner, name, int(asked["take"]))
         case "keep":
             studio.keep(owner, name, int(asked["take"]), bool(asked["kept"]))
+        case "share":
+            studio.share(owner, name, int(asked["take"]))
+        case "unshare":
+            studio.unshare(owner, name, int(asked["take"]))
         case "stop":
             studio.stop(owner, name)
         case "open":

@@ -274,6 +274,22 @@
     for (const [suffix, words] of FORMATS)
       link(words, `studio/take/${piece.session}/${piece.shown}.${suffix}`, `take-${piece.shown}.${suffix}`, `This take as ${words}`);
     link("Session", `studio/session/${piece.session}.rwkvsession`, "piece.rwkvsession", "All takes: the command line goes on from it");
+    share(element, piece);
+  }
+
+  /* A link that works for whoever has it. Where the page is not on this machine, browsers give no clipboard: it is shown. */
+  function share(element, piece) {
+    const take = piece.tree?.takes[piece.shown];
+    if (!take || take.growing) return;
+    if (!take.shared) {
+      element.append(button("rm-chip rm-share", "Share a link", "Whoever has the link can download this take", () => piece.desk.tell("share", { take: take.take })));
+      return;
+    }
+    const form = piece.take?.windows.length ? "mid" : "abc";
+    const address = new URL(`studio/shared/${take.shared}.${form}`, document.baseURI).href;
+    const link = make("input", "rm-link", "", { type: "text", readonly: "", value: address, "aria-label": "Link to this take" });
+    link.addEventListener("focus", () => link.select());
+    element.append(link, button("rm-chip rm-unshare", "Take it back", "The link leads nowhere from then on", () => piece.desk.tell("unshare", { take: take.take })));
   }
 
   /* Keys, wherever nobody is typing. */
