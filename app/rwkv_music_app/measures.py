@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from rwkv_music.compose import Piece
 from rwkv_music.works import Tune, Work
 from rwkv_music_tokenizers.grammar import NO_LIMITS
 from rwkv_music_tokenizers.performance import Performance
+from rwkv_music_tokenizers.score import Score
 from rwkv_music_tokenizers.unfold import unfold
 
 MOST_BARS = 100_000
@@ -41,18 +42,38 @@ class Measure:
         return [self.start, self.end, self.after, self.surprise, self.place, self.number]
 
 
-def measures(piece: Piece, work: Work, played: Performance, bits: np.ndarray) -> list[Measure]:
+@dataclass(frozen=True)
+class Span:
+    """Tokens of a prompt between two bar lines, and how many notes they strike."""
+
+    start: int
+    stop: int
+    notes: int
+
+
+def spans_of(piece: Piece) -> tuple[Span, ...]:
+    """The bars of a piece's prompt, which stay as they are while it grows."""
+    manuscript, tokens = piece.manuscript, piece.manuscript.heard()
+    marks = [*manuscript.marks(), piece.prompt_length]
+    return tuple(Span(start, stop, manuscript.notes(tokens[start:stop])) for start, stop in pairwise(marks))
+
+
+def measures(
+    piece: Piece, unfolded: Score | None, work: Work, played: Performance, bits: np.ndarray, prompt: Sequence[Span]
+) -> list[Measure]:
     """The bars of a piece in the order they are played.
 
-    bits: (n,), by how much each of its tokens but the first surprised, or only the first n of them. Raises
-    NotationError for what cannot be played.
+    unfolded: the score of a tune with its repeats played out. bits: (n,), by how much each of its tokens but the first
+    surprised, or only the first n of them. prompt: see `spans_of`. Raises NotationError for what cannot be played.
     """
     if isinstance(work, Tune):
-        return _of_tune(piece, work, played, bits)
-    return _of_performance(piece, played, bits)
+        return _of_tune(piece, work, unfolded or unfold(work.score), played, bits, prompt)
+    return _of_performance(piece, played, bits, prompt)
 
 
-def _of_tune(piece: Piece, tune: Tune, played: Performance, bits: np.ndarray) -> list[Measure]:
+def _of_tune(
+    piece: Piece, tune: Tune, unfolded: Score, played: Performance, bits: np.ndarray, spans: Sequence[Span]
+) -> list[Measure]:
     """Repeats are played out: a bar that is written once may be there twice."""
     lines = np.cumsum([0, *(len(line) + 1 for line in tune.abc.split("\n"))])
     score = tune.score
@@ -66,14 +87,14 @@ def _of_tune(piece: Piece, tune: Tune, played: Performance, bits: np.ndarray) ->
     owners = [bisect_right(places, offset - INSIDE) - 1 for offset in offsets]
     after = {owner: moment for moment, owner in enumerate(owners) if owner >= 0}
     prompt = bisect_left(places, len(given.rstrip()))
-    surprise = _surprise(piece, bits, lengths, owners, prompt)
-    found, time = [], Fraction(0)
-    for bar in unfold(score).parts[0].bars[:MOST_BARS]:
+    surprise = _surprise(piece, bits, lengths, owners, prompt, spans)
+    bars = unfolded.parts[0].bars[:MOST_BARS]
+    ticks = [float(onset * played.ticks) for onset in accumulate((bar.length for bar in bars), initial=Fraction(0))]
+    times = np.rint(played.seconds(np.array(ticks)) * 1000).astype(int).tolist()
+    found = []
+    for bar, first, last in zip(bars, times, times[1:], strict=False):
         place = None if bar.place is None else int(lines[bar.place.line - 1]) + bar.place.column - 1
         number = number_of.get(place, -1) if place is not None else -1
-        start, time = time, time + bar.length
-        ends = played.seconds(np.array([start * played.ticks, time * played.ticks], dtype=np.float64))
-        first, last = np.rint(ends * 1000).astype(int).tolist()
         found.append(Measure(first, last, after.get(number), surprise.get(number), place, number + 1))
     return found
 
@@ -91,7 +112,9 @@ def _where(made: str, written: str) -> list[int]:
     return found
 
 
-def _of_performance(piece: Piece, played: Performance, bits: np.ndarray) -> list[Measure]:
+def _of_performance(
+    piece: Piece, played: Performance, bits: np.ndarray, spans: Sequence[Span]
+) -> list[Measure]:
     edges = _bar_lines(played)
     lengths = _lengths(piece)
     prompt_end = piece.manuscript.work((), False).performance
@@ -99,7 +122,7 @@ def _of_performance(piece: Piece, played: Performance, bits: np.ndarray) -> list
     quarters = _quarters(piece, lengths)
     owners = [_nearest(edges, begun + float(quarter) * played.ticks) - 1 for quarter in quarters]
     after = {owner: moment for moment, owner in enumerate(owners) if owner >= 0}
-    surprise = _surprise(piece, bits, lengths, owners, owners[0] + 1)
+    surprise = _surprise(piece, bits, lengths, owners, owners[0] + 1, spans)
     times = np.rint(played.seconds(np.array(edges, dtype=np.float64)) * 1000).astype(int).tolist()
     return [
         Measure(start, end, after.get(number), surprise.get(number), None, number + 1)
@@ -143,19 +166,21 @@ def _lengths(piece: Piece) -> list[int]:
 
 
 def _surprise(
-    piece: Piece, bits: np.ndarray, lengths: Sequence[int], owners: Sequence[int], prompt: int
+    piece: Piece,
+    bits: np.ndarray,
+    lengths: Sequence[int],
+    owners: Sequence[int],
+    prompt: int,
+    spans: Sequence[Span],
 ) -> dict[int, float]:
     """Bits a note of the bars, by number; the first `prompt` of them are the prompt's."""
-    manuscript = piece.manuscript
-    tokens = [*manuscript.heard(), *piece.made]
-    marks = [*manuscript.marks(), piece.prompt_length]
+    made, before = piece.made, piece.prompt_length
     # Where marks are fewer than bars, an upbeat shares the mark of the bar after it.
-    ranges = [(prompt - len(marks) + 1 + number, start, stop) for number, (start, stop) in enumerate(pairwise(marks))]
-    ends = [piece.prompt_length + length for length in lengths]
-    ranges += [(owner, start, stop) for owner, (start, stop) in zip(owners[1:], pairwise(ends), strict=True)]
+    bars = [(prompt - len(spans) + number, span) for number, span in enumerate(spans)]
+    for owner, (start, stop) in zip(owners[1:], pairwise(lengths), strict=True):
+        bars.append((owner, Span(before + start, before + stop, piece.manuscript.notes(made[start:stop]))))
     found = {}
-    for number, start, stop in ranges:
-        notes = manuscript.notes(tokens[start:stop])
-        if notes and 0 < start < stop <= len(bits) + 1:
-            found[number] = round(float(bits[start - 1 : stop - 1].sum()) / notes, 2)
+    for number, span in bars:
+        if span.notes and 0 < span.start < span.stop <= len(bits) + 1:
+            found[number] = round(float(bits[span.start - 1 : span.stop - 1].sum()) / span.notes, 2)
     return found

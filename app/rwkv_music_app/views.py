@@ -11,10 +11,12 @@ import numpy as np
 from rwkv_music.compose import Piece
 from rwkv_music.errors import UserError
 from rwkv_music.works import Tune, Work
-from rwkv_music_app.measures import Measure, measures
+from rwkv_music_app.measures import Measure, Span, measures, spans_of
+from rwkv_music_app.playing_on import PlayingOn
 from rwkv_music_app.windows import Window, windows
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.performance import Performance
+from rwkv_music_tokenizers.unfold import unfold
 
 # A note as it is sent: start and length in ms, pitch, velocity, place of its voice.
 Note = tuple[int, int, int, int, int]
@@ -48,6 +50,9 @@ class View:
         self._left: list[tuple[int, int, int, int]] = []
         # New tokens of the piece when notes and sheet were last looked at.
         self._length = self._written = -1
+        # What is read once and for all: the prompt's bars, and how the tune begins.
+        self._prompt: tuple[Span, ...] = ()
+        self._playing = PlayingOn()
 
     def update(self, piece: Piece, bits: np.ndarray, sheet: bool = True) -> bool:
         """Look at the piece again; whether there is anything new. sheet: also at its sheet, which takes longer."""
@@ -55,7 +60,7 @@ class View:
         with self.lock:
             if length == self._length and (not sheet or length == self._written):
                 return False
-            now = _shown(piece, bits, self.shown, sheet)
+            now = self._look(piece, bits, sheet)
             self._length = length
             self._written = length if sheet else self._written
             if now == self.shown:
@@ -71,6 +76,29 @@ class View:
             )
             self.version += 1
             return True
+
+    def _look(self, piece: Piece, bits: np.ndarray, sheet: bool) -> Shown:
+        """The piece as it is now; what cannot be read yet stays as it was."""
+        before = self.shown
+        work = piece.work()
+        self._prompt = self._prompt or spans_of(piece)
+        try:
+            unfolded = unfold(work.score) if isinstance(work, Tune) else None
+            played = self._playing.play(work, unfolded) if isinstance(work, Tune) and unfolded else work.performance
+            notes, voices = notes_of(played)
+            found = tuple(measures(piece, unfolded, work, played, bits, self._prompt))
+        except (UserError, NotationError) as error:
+            text = _text(work) if not before.notes else before.abc
+            return replace(before, abc=text, trouble=str(error)[:200])
+        if isinstance(work, Tune):
+            return Shown(notes, voices, found, work.abc)
+        written, trouble = before.windows, before.trouble
+        if sheet:
+            try:
+                written, trouble = windows(work), ""
+            except NotationError as error:
+                written, trouble = (), str(error)[:200]
+        return Shown(notes, voices, found, "", written, True, trouble)
 
     def since(self, version: int) -> dict[str, Any]:
         """What changed after a version; everything after 0 and after one that never was."""
@@ -91,27 +119,6 @@ class View:
                 "approximate": now.approximate,
                 "trouble": now.trouble,
             }
-
-
-def _shown(piece: Piece, bits: np.ndarray, before: Shown, sheet: bool) -> Shown:
-    """The piece as it is now; what cannot be read yet stays as it was."""
-    try:
-        work = piece.work()
-        played = work.performance
-        notes, voices = notes_of(played)
-        found = tuple(measures(piece, work, played, bits))
-    except (UserError, NotationError) as error:
-        text = _text(piece.work()) if not before.notes else before.abc
-        return replace(before, abc=text, trouble=str(error)[:200])
-    if isinstance(work, Tune):
-        return Shown(notes, voices, found, work.abc)
-    written, trouble = before.windows, before.trouble
-    if sheet:
-        try:
-            written, trouble = windows(work), ""
-        except NotationError as error:
-            written, trouble = (), str(error)[:200]
-    return Shown(notes, voices, found, "", written, True, trouble)
 
 
 def _text(work: Work) -> str:

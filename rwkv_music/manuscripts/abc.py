@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from rwkv_music_tokenizers.abc_reader import read_abc
 from rwkv_music_tokenizers.grammar import Grammar, Limits
 from rwkv_music_tokenizers.tempos import starting_tempo
 
+# Prompts that have been followed to their end, kept ready to go on from.
+READY = 16
 # Signs that would change the note before them.
 TO_NOTE_BEFORE = [ord(sign) for sign in "0123456789/',<>-"]
 
@@ -58,8 +61,8 @@ class AbcManuscript:
     def grammar(self, free: bool, limits: Limits) -> Grammar:
         """See `Manuscript.grammar`."""
         if not free:
-            return AbcGrammar(self.opening.heard, limits)
-        grammar = FreeAbc(self.opening.heard)
+            return _grammar(self.opening.heard, limits).clone()
+        grammar = _free(self.opening.heard).clone()
         return Untouched(grammar) if self.opening.inside else grammar
 
     @property
@@ -88,13 +91,7 @@ class AbcManuscript:
 
     def marks(self) -> list[int]:
         """See `Manuscript.marks`; the header belongs to the first bar."""
-        count, marks, bars = BarCount(), [1], 0
-        for place, character in enumerate(self.opening.heard, start=1):
-            count.follow(character)
-            if character == "|" and (now := count.moment().bars) > bars:
-                bars = now
-                marks.append(place + 1)
-        return [mark for mark in marks if mark <= len(self.opening.heard)]
+        return list(_marks(self.opening.heard))
 
     def notes(self, ids: Sequence[int]) -> int:
         """See `Manuscript.notes`; notes of chords count each, graces too."""
@@ -128,7 +125,7 @@ class AbcManuscript:
         return cls(opening)
 
     def _count(self, made: Sequence[int]) -> BarCount:
-        count = BarCount(self.opening.heard)
+        count = _counted(self.opening.heard).clone()
         count.follow(TOKENIZER.decode(made))
         return count
 
@@ -137,6 +134,33 @@ class AbcManuscript:
         moment = count.moment()
         full = not moment.inside and not moment.tuplet_left and not moment.broken
         return full and len(made) > 0 and (ended or moment.left == 0)
+
+
+@lru_cache(READY)
+def _grammar(heard: str, limits: Limits) -> AbcGrammar:
+    """Not to be changed, as all that is kept ready."""
+    return AbcGrammar(heard, limits)
+
+
+@lru_cache(READY)
+def _free(heard: str) -> FreeAbc:
+    return FreeAbc(heard)
+
+
+@lru_cache(READY)
+def _counted(heard: str) -> BarCount:
+    return BarCount(heard)
+
+
+@lru_cache(READY)
+def _marks(heard: str) -> tuple[int, ...]:
+    count, marks, bars = BarCount(), [1], 0
+    for place, character in enumerate(heard, start=1):
+        count.follow(character)
+        if character == "|" and (now := count.moment().bars) > bars:
+            bars = now
+            marks.append(place + 1)
+    return tuple(mark for mark in marks if mark <= len(heard))
 
 
 class Untouched(Along):

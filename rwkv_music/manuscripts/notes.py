@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from rwkv_music.manuscripts.spoken import Freed, Spoken, name_of
 from rwkv_music.works import Played
-from rwkv_music_tokenizers.grammar import Grammar, Limits
+from rwkv_music_tokenizers.grammar import NO_LIMITS, Grammar, Limits
 from rwkv_music_tokenizers.note_grammar import NoteGrammar
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.note_vocabulary import (
@@ -26,6 +27,8 @@ from rwkv_music_tokenizers.note_vocabulary import (
 )
 
 TOKENIZER = NoteTokenizer()
+# Prompts that have been followed to their end, kept ready to go on from.
+READY = 16
 # The longest prompt, in tokens.
 PROMPT_LIMIT = 200_000
 # What stands only at the beginning of a document, or nowhere yet.
@@ -73,7 +76,7 @@ class NotesManuscript(Spoken):
 
     def grammar(self, free: bool, limits: Limits) -> Grammar:
         """See `Manuscript.grammar`."""
-        grammar = NoteGrammar(self.ids, limits)
+        grammar = _grammar(self.ids, limits).clone()
         return Freed(grammar, TOKENIZER.vocabulary_size, EOS, NO_MUSIC) if free else grammar
 
     def shown(self, token: int) -> str:
@@ -86,7 +89,7 @@ class NotesManuscript(Spoken):
 
     def bars(self, made: Sequence[int], ended: bool) -> Fraction:
         """See `Manuscript.bars`."""
-        grammar = NoteGrammar(self.ids)
+        grammar = _grammar(self.ids, NO_LIMITS).clone()
         for token in made:
             grammar.follow(token)
         return grammar.bars
@@ -126,3 +129,9 @@ class NotesManuscript(Spoken):
         if ids[0] != TOKENIZER.bos or any(FIELD[token] == SPECIAL and token == EOS for token in ids):
             raise ValueError("a prompt begins with <bos> and does not end")
         return cls(ids, plain["title"])
+
+
+@lru_cache(READY)
+def _grammar(ids: tuple[int, ...], limits: Limits) -> NoteGrammar:
+    """Not to be changed."""
+    return NoteGrammar(ids, limits)

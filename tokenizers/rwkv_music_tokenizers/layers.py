@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 
 from rwkv_music_tokenizers.abc_event_text import is_flagged
@@ -19,6 +20,8 @@ from rwkv_music_tokenizers.score import Event, Tone, Tuplet
 WINDOWS = tuple(Fraction(2) ** power for power in range(-3, 4))
 # Notes and rests that a written part, and a written piece, may have.
 MOST_ITEMS = 40_000
+# Bars of which it is remembered how they are written.
+MOST_KEPT = 8_192
 
 
 @dataclass(frozen=True)
@@ -92,21 +95,29 @@ def _by_bar(layer: Sequence[Chord], bars: Sequence[Ruled]) -> dict[int, list[Cho
 def _bar_events(chords: Sequence[Chord], bar: Ruled, hidden: bool) -> tuple[Event, ...]:
     if not chords:
         return (Event(bar.length, hidden=hidden, whole_bar=bar.length == bar.meter.bar),)
-    pieces = _pieces(chords, bar)
-    windows = _windows(pieces, bar)
+    return _written(tuple(_pieces(chords, bar)), bar.start, bar.length, bar.meter.beat, hidden)
+
+
+# A piece that grows is written over and over, and music says much twice.
+@lru_cache(MOST_KEPT)
+def _written(
+    pieces: tuple[_Piece, ...], start: Fraction, length: Fraction, beat: Fraction, hidden: bool
+) -> tuple[Event, ...]:
+    """The events of pieces that fill so much of a measure, from `start` on."""
+    windows = _windows(pieces, start, length)
     events: list[Event] = []
     for window, inside in _cut(pieces, windows):
         for number, piece in enumerate(inside):
             tones = tuple(Tone(pitch, piece.tied) for pitch in piece.pitches)
             tuplet = Tuplet(window.actual, window.normal, len(inside), number) if window else None
             event = Event(piece.end - piece.start, tones, hidden=hidden and not tones, tuplet=tuplet)
-            events.append(replace(event, beamed=_is_beamed(events, event, piece.start, bar)))
+            events.append(replace(event, beamed=_is_beamed(events, event, piece.start, beat)))
     return tuple(events)
 
 
-def _is_beamed(before: Sequence[Event], event: Event, place: Fraction, bar: Ruled) -> bool:
+def _is_beamed(before: Sequence[Event], event: Event, place: Fraction, beat: Fraction) -> bool:
     """A flagged note after a flagged note in the same beat."""
-    return bool(before) and place % bar.meter.beat != 0 and is_flagged(before[-1]) and is_flagged(event)
+    return bool(before) and place % beat != 0 and is_flagged(before[-1]) and is_flagged(event)
 
 
 def _pieces(chords: Sequence[Chord], bar: Ruled) -> list[_Piece]:
@@ -138,10 +149,10 @@ class _Window:
         return 1 << (self.actual.bit_length() - 1)
 
 
-def _windows(pieces: Sequence[_Piece], bar: Ruled) -> list[_Window]:
+def _windows(pieces: Sequence[_Piece], first: Fraction, length: Fraction) -> list[_Window]:
     """The tuplets that a layer needs in a bar, in order: for each place that is no binary one the least that holds it."""
     places = {piece.start for piece in pieces} | {piece.end for piece in pieces}
-    first, last = bar.start, bar.start + bar.length
+    last = first + length
     found: list[_Window] = []
     for place in sorted(places):
         if _odd(place.denominator) == 1 or (found and place < found[-1].end):
