@@ -112,9 +112,7 @@ def _where(made: str, written: str) -> list[int]:
     return found
 
 
-def _of_performance(
-    piece: Piece, played: Performance, bits: np.ndarray, spans: Sequence[Span]
-) -> list[Measure]:
+def _of_performance(piece: Piece, played: Performance, bits: np.ndarray, spans: Sequence[Span]) -> list[Measure]:
     edges = _bar_lines(played)
     lengths = _lengths(piece)
     prompt_end = piece.manuscript.work((), False).performance

@@ -16,7 +16,6 @@ from rwkv_music_tokenizers.midi_writer import MAX_QUARTERS, TICKS, write_midi
 from rwkv_music_tokenizers.performance import Performance, Track, rows
 from rwkv_music_tokenizers.playing import DYNAMICS
 from rwkv_music_tokenizers.score import Bar, Event, Meter, Score, Tempo
-from rwkv_music_tokenizers.unfold import unfold
 
 # Written bars at the end that may still change, or lie too near to what does.
 UNSETTLED = 4
