@@ -8,8 +8,8 @@ from rwkv_music.works import Tune
 from rwkv_music_app.playing_on import PlayingOn
 from rwkv_music_app.views import View, notes_of
 from rwkv_music_app.wants import Begin, GoOn
-from rwkv_music_tokenizers import unfold as unfolding
 from rwkv_music_tokenizers.performance import Performance
+from rwkv_music_tokenizers.unfold import unfold
 
 HEADER = "X:1\nT:Long\nR:reel\nM:4/4\nL:1/8\nK:G\n"
 PHRASE = "GABc d2Bd|edcB A2GA|BAGF E2FG|A2AB A4|\n"
@@ -35,12 +35,12 @@ def same(one: Performance, other: Performance) -> bool:
 
 
 @pytest.mark.parametrize("name", TUNES)
-def test_a_tune_played_on_from_a_seam_sounds_as_if_played_whole(name, monkeypatch):
+def test_a_tune_played_on_from_a_seam_sounds_as_if_played_whole(name):
     given = HEADER + TUNES[name]
     playing, heads = PlayingOn(), set()
     for length in range(0, len(GROWING) + 1, 9):
         tune = Tune(close_tune(given + GROWING[:length], len(given), complete=False))
-        assert same(playing.play(tune, unfolding.unfold(tune.score)), tune.performance), GROWING[:length]
+        assert same(playing.play(tune, unfold(tune.score)), tune.performance), GROWING[:length]
         heads.add(id(playing._head))
     assert playing._head is not None and len(heads) < 8
 
