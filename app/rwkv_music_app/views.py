@@ -62,7 +62,8 @@ class View:
                 return False
             now = self._look(piece, bits, sheet)
             self._length = length
-            self._written = length if sheet else self._written
+            # A tune's text comes with its notes.
+            self._written = length if sheet or not now.approximate else self._written
             if now == self.shown:
                 return False
             before, self.shown = self.shown, now
