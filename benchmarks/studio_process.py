@@ -24,12 +24,11 @@ class StudioProcess:
         words = ["-m", "rwkv_music", "app", "--port", "0", "--folder", str(folder)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=os.environ)
-        until = time.monotonic() + PATIENCE
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > until:
-                self._process.kill()
-                raise RuntimeError(f"the studio does not answer: {self.said}")
-            time.sleep(0.2)
+        try:
+            self._wait()
+        except BaseException:
+            self._process.kill()
+            raise
 
     def __enter__(self) -> "StudioProcess":
         return self
@@ -86,6 +85,13 @@ class StudioProcess:
 
     def _system(self, what: str) -> Path:
         return Path(f"/proc/{self._process.pid}/{what}")
+
+    def _wait(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the studio does not answer: {self.said}")
+            time.sleep(0.2)
 
     def _answers(self) -> bool:
         try:
