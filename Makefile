@@ -9,6 +9,7 @@ test:
 lint:
 	ruff check .
 	ruff format --check .
+	find app -name '*.pyi' -delete # Gradio's, beside our components
 	pyright
 	lint-imports
 

@@ -72,7 +72,7 @@ def _begins(head: _Head, tune: Tune, unfolded: Score) -> bool:
 def _head(tune: Tune, unfolded: Score) -> _Head | None:
     """The most bars after which there is a seam; None where there is none, or not yet."""
     written = [bar.place for bar in tune.score.parts[0].bars if bar.place is not None]
-    if len(unfolded.parts) > 1 or len(written) < FEWEST:
+    if len(unfolded.parts) != 1 or len(written) < FEWEST:
         return None
     end = _offset(tune.abc, written[-UNSETTLED // 2])
     bars = unfolded.parts[0].bars

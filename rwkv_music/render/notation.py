@@ -95,8 +95,8 @@ class _PartWriter:
             made = stream.Measure(number=number)
             if measure.start:
                 made.showNumber = ShowNumber.NEVER
-            before = self.part.bars[count - 1].close if count else self.part.open
-            if before is not None and before.starts:
+            line = self.part.bars[count - 1].close if count else self.part.open
+            if line is not None and line.starts:
                 made.leftBarline = barlines.Repeat(direction="start")
             self._fill(made, bar, first=count == 0)
             made.rightBarline = marks.written_barline(bar.close) if bar.close else None
