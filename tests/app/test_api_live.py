@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import mcp
 import pytest
 import uvicorn
+from mcp.client.streamable_http import streamable_http_client
 
 from rwkv_music_app.server import Openness, make_server
 from rwkv_music_app.studio import Studio
@@ -118,9 +120,6 @@ def test_what_is_wrong_with_a_tool_is_told(address):
 
 
 def test_assistants_find_the_tools_and_nothing_else(address):
-    mcp = pytest.importorskip("mcp")
-    from mcp.client.streamable_http import streamable_http_client
-
     async def ask() -> tuple[dict, str]:
         async with (
             streamable_http_client(f"{address}/gradio_api/mcp/") as (read, write, _),

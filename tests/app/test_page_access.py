@@ -1,10 +1,7 @@
 """The page without a mouse, read aloud, by night, and on a phone."""
 
 import pytest
-
-axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="axe is not installed (the test extra has it)"
-)
+from axe_playwright_python.sync_playwright import Axe
 
 # What has the focus, and whether that can be seen.
 FOCUS = """() => {
@@ -33,7 +30,7 @@ def test_nothing_stands_in_the_way_of_a_screen_reader_or_of_tired_eyes(visit, wi
     page.wait_for_function("(dark) => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
     composed(visitor, takes=2)
     page.wait_for_selector(".rm-tree svg")
-    found = axe.Axe().run(page).response["violations"]
+    found = Axe().run(page).response["violations"]
     told = [(one["id"], [node["html"][:120] for node in one["nodes"]][:4]) for one in found]
     assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == [], told
     assert page.evaluate("document.documentElement.scrollWidth") <= width
