@@ -54,13 +54,10 @@ def make_server(
 
     Raises ImportError where what MCP needs is not installed.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, tunings))
-    add_refusals(app)
+    app, metrics = _with_api(studio, tunings)
     add_files(app, notes)
     _add_downloads(app, studio)
     add_sheets(app, studio)
-    metrics = Metrics(studio)
-    app.mount("/api", make_api(studio, metrics))
     # Only here: it takes seconds.
     from rwkv_music_app.page.page import mount
 
@@ -70,11 +67,17 @@ def make_server(
 
 def make_service(studio: Studio, openness: Openness = ON_THIS_MACHINE) -> Asgi:
     """The API alone, behind the same gate."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, None))
+    app, metrics = _with_api(studio, None)
+    return metrics.counted(Gate(app, auth=openness.auth, local=openness.local))
+
+
+def _with_api(studio: Studio, tunings: Tunings | None) -> tuple[FastAPI, Metrics]:
+    """What every server has, and its numbers."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, tunings))
     add_refusals(app)
     metrics = Metrics(studio)
     app.mount("/api", make_api(studio, metrics))
-    return metrics.counted(Gate(app, auth=openness.auth, local=openness.local))
+    return app, metrics
 
 
 def _cleaning(studio: Studio, tunings: Tunings | None):

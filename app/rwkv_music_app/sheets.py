@@ -12,9 +12,10 @@ from rwkv_music.errors import UserError
 from rwkv_music.render.sheet import engraved, musicxml
 from rwkv_music.works import Tune
 from rwkv_music_app.assets import BASE
-from rwkv_music_app.gate import owner_in
+from rwkv_music_app.gate import owner_of
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
+from rwkv_music_app.telling import told
 from rwkv_music_app.windows import bars_before, window_of, windows
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.score import Meter, Score
@@ -117,11 +118,10 @@ def add_sheets(app: FastAPI, studio: Studio) -> None:
 
     @app.get(f"/{BASE}/take/{{session}}/{{take}}/sheet/{{number}}")
     def window(session: str, take: int, number: int, request: Request, width: int = 840) -> Response:
-        owner = owner_in(request.headers.get("cookie", ""))
         try:
-            svg = sheets.drawing(owner, session, take, number, width)
+            svg = sheets.drawing(owner_of(request), session, take, number, width)
         except NoSessionError as error:
-            return PlainTextResponse(str(error), 404)
+            return PlainTextResponse(told(error), 404)
         except (UserError, NotationError) as error:
-            return JSONResponse({"error": str(error)[:200]})
+            return JSONResponse({"error": told(error)})
         return JSONResponse({"svg": svg}, headers={"cache-control": "no-store"})

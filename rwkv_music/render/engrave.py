@@ -1,6 +1,7 @@
 """Engraves MusicXML from standard input as one SVG on standard output: `python -m rwkv_music.render.engrave [OPTIONS]`.
 
-OPTIONS are the engraver's as JSON, besides those that stand here. A program of its own: the engraver is compiled code that can crash on odd input, and must take only itself down.
+OPTIONS are the engraver's as JSON, besides those that stand here. A program of its own: the engraver is compiled code
+that can crash on odd input, and must take only itself down.
 """
 
 import json

@@ -141,6 +141,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
+def waltzes(tmp_path: Path) -> Callable[[str], list[Path]]:
+    """`waltzes(other)`: files of eight waltzes of a kind, and of one that is called `other` and is no music."""
+
+    def write(other: str) -> list[Path]:
+        folder = tmp_path / "upload"
+        folder.mkdir()
+        for number in range(8):
+            bars = "|".join(
+                "".join("GABcdefg"[(number * step + at) % 8] for at in range(6)) for step in (1, 3, 5, 2) * 2
+            )
+            (folder / f"waltz {number}.abc").write_text(f"X:1\nT:{number}\nR:waltz\nM:3/4\nL:1/8\nK:G\n{bars}|]\n")
+        (folder / other).write_text("milk, bread\n")
+        return sorted(folder.iterdir())
+
+    return write
+
+
+@pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
     """`serve(folder, port)`: further servers, which end with the test."""
     servers: list[Server] = []

@@ -1,6 +1,5 @@
 """What whoever runs a studio wants to watch, as Prometheus reads it."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -17,8 +16,6 @@ from rwkv_music_app.studio import Studio
 
 # Seconds until the first note is told.
 BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60)
-# Two readings nearer than that, in seconds, make no speed.
-APART = 1.0
 
 
 class Metrics:
@@ -61,18 +58,13 @@ class Watched(Collector):
 
     def __init__(self, studio: Studio):
         self._studio = studio
-        self._lock = threading.Lock()
-        self._seen = (time.monotonic(), 0, 0.0)
 
     def collect(self) -> Iterator[Metric]:
         """One metric after the other."""
         batchers = self._studio.models.batchers()
         tokens = sum(batcher.tokens for batcher in batchers)
         rows = [batcher.rows for batcher in batchers]
-        yield CounterMetricFamily("rwkv_music_tokens", "Tokens made", value=tokens)
-        yield GaugeMetricFamily(
-            "rwkv_music_tokens_per_second", "Tokens made a second since the reading before", self._speed(tokens)
-        )
+        yield CounterMetricFamily("rwkv_music_tokens", "Tokens made; their rate is the speed", value=tokens)
         states = GaugeMetricFamily("rwkv_music_rows", "Takes that grow, and that wait for it", labels=("state",))
         states.add_metric(("growing",), sum(growing for growing, _ in rows))
         states.add_metric(("waiting",), sum(waiting for _, waiting in rows))
@@ -81,15 +73,6 @@ class Watched(Collector):
         places.add_metric(("memory",), len(self._studio.store))
         places.add_metric(("disk",), self._studio.store.on_disk)
         yield places
-
-    def _speed(self, tokens: int) -> float:
-        with self._lock:
-            when, before, speed = self._seen
-            now = time.monotonic()
-            if now - when >= APART:
-                speed = (tokens - before) / (now - when)
-                self._seen = (now, tokens, speed)
-            return speed
 
 
 def metrics_route(metrics: Metrics) -> APIRouter:

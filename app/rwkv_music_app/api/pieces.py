@@ -1,4 +1,4 @@
-"""Pieces: begun, listed, looked at, let go of; their takes as files; their states down and up."""
+"""Pieces: begun, listed, looked at, stopped, and let go of."""
 
 import asyncio
 

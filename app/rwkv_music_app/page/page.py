@@ -21,8 +21,8 @@ from rwkv_music_app.page.desk import MINE, Desk, Takes
 from rwkv_music_app.page.form import Form, lay_out, styles_on_offer
 from rwkv_music_app.page.look import theme
 from rwkv_music_app.page.tools import add_tools
-from rwkv_music_app.server import told
 from rwkv_music_app.studio import Growth, Studio
+from rwkv_music_app.telling import told
 from rwkv_music_app.tuning import Tunings
 from rwkv_music_app.wants import GoOn
 

@@ -14,7 +14,7 @@ from rwkv_music.library import embedded_models, user_models
 from rwkv_music_app.assets import BASE, script_tags
 from rwkv_music_app.gate import owner_in
 from rwkv_music_app.page import brand
-from rwkv_music_app.server import told
+from rwkv_music_app.telling import told
 from rwkv_music_app.tuning import Tunings
 from rwkv_music_app.tuning_wishes import KINDS, MOST_MINUTES, MOST_STEPS, Wish, plain_name, style_file
 
