@@ -297,9 +297,9 @@ def sounds(score: Score) -> list:
 @pytest.mark.parametrize("music", ["[1c", "c", "cd|", "Z|", "[K:G]c", "c&", "(3c", "[V:1]c|[V:2]d|", "c\nw:a\n"])
 def test_immense_tunes_are_written_quickly(music):
     score = read_abc("X:1\nL:1/8\nK:C\n" + music * 5_000 + "\n")
-    started = time.process_time()
+    started = time.thread_time()
     write_abc(score)
-    assert time.process_time() - started < 5
+    assert time.thread_time() - started < 5
 
 
 FEATURES = Path(__file__).parents[3] / "shared" / "golden" / "tokens" / "abc_features.json"

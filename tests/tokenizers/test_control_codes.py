@@ -72,7 +72,7 @@ def test_likeness_reaches_from_nothing_to_the_same():
 
 
 def test_hostile_text_is_quick():
-    started = time.process_time()
+    started = time.thread_time()
     for body in ["A" * 200_000, "A|" * 100_000, "||" * 100_000, ("AB" * 510 + "||") * 8, ":|\n" * 50_000]:
         control_codes(join_repeats("K:C\n" + body))
-    assert time.process_time() - started < 5
+    assert time.thread_time() - started < 5

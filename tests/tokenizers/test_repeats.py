@@ -148,10 +148,10 @@ def test_da_capo_and_dal_segno_leave_repeats_out_the_second_time(music: str, ord
     ["A99999999", "(((A999)999)999)999", "A" + "9" * 5000, "(" * 5000 + "A" + ")" * 5000, "A99999(A99999(A99999"],
 )
 def test_an_order_of_parts_cannot_explode(parts: str):
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(NotationError):
         expand_parts(parts)
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_repeats_cannot_explode():

@@ -155,12 +155,13 @@ def test_any_text_moves_and_comes_back_with_the_same_lines(body, semitones):
 
 
 def test_hostile_text_is_quick():
-    started = time.process_time()
+    # What grew with the square of the length would take minutes.
+    started = time.thread_time()
     for piece in ['"', "[K:", "^^^", "A'", "%", "!", "K:G\n", "V:%\n", "[V:x]A", "%%propagate-accidentals not\n"]:
         transpose_abc("K:C\n" + piece * 10_000, 5)
     voices = "".join(f"V:{number}\nA\n%%propagate-accidentals not\n" for number in range(10_000))
     transpose_abc("K:C\n" + voices, 5)
-    assert time.process_time() - started < 5
+    assert time.thread_time() - started < 15
 
 
 def test_a_note_tied_over_the_bar_line_keeps_its_accidental():

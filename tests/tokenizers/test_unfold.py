@@ -150,12 +150,12 @@ def test_onsets_are_exact():
     ],
 )
 def test_a_hostile_tune_is_refused_quickly(abc: str):
-    began = time.process_time()
+    began = time.thread_time()
     try:
         unfold(read_abc(abc))
     except NotationError as error:
         assert "unfold" in str(error) or "P:" in str(error)
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_an_empty_bar_takes_no_time():

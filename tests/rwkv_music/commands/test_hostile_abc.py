@@ -59,9 +59,9 @@ def mutated(dice: random.Random) -> bytes:
 
 
 def survives(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    begin = time.process_time()
+    begin = time.thread_time()
     code = main(words)
-    assert time.process_time() - begin < LIMIT_S
+    assert time.thread_time() - begin < LIMIT_S
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rwkv-music: ")]
     assert code in (0, 1)
     assert len(told) <= 1

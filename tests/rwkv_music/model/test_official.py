@@ -14,6 +14,9 @@ from rwkv_music_kernels.choose import choose_kernels
 
 VERSIONS = ["4", "5.0", "5.1", "5.2", "6", "7"]
 BACKENDS = ["reference", "torch", "cpu"]
+# Logits of up to 7 are sums that a processor may add in another order for another number of rows: 60 units in the last
+# place of float32. The official ones are held to 1e-4.
+ROUNDING = 3e-5
 NAMES = {"4": ("att_x", "att_aa", "att_bb", "att_pp", "ffn_x")}
 
 
@@ -57,7 +60,7 @@ def test_two_pieces_are_one_pass(model, official, cut):
     whole, end = run(model, ids)
     first, state = run(model, ids[:cut])
     second, state = run(model, ids[cut:], state)
-    torch.testing.assert_close(torch.cat([first, second]), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.cat([first, second]), whole, rtol=0, atol=ROUNDING)
     torch.testing.assert_close(state.wkv, end.wkv, rtol=1e-5, atol=1e-5)
 
 
@@ -67,7 +70,7 @@ def test_token_by_token_is_one_pass(model, official):
     for token in official["tokens"]:
         logits, state = run(model, token[None], state)
         rows.append(logits[0])
-    torch.testing.assert_close(torch.stack(rows), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.stack(rows), whole, rtol=0, atol=ROUNDING)
 
 
 def test_the_official_list_of_a_state_comes_back_and_goes_on(model, official):
