@@ -2,22 +2,27 @@
 
     python benchmarks/studio_page.py --people 8 --tries 20 --bars 1000
 
-Needs playwright and chromium. Prints JSON; times are milliseconds from the click to the next frame that shows it.
+Needs playwright and chromium. Prints JSON; times are milliseconds from the click to the next frame that shows it. The
+others are programs that compose over HTTP all the time: eight browsers would take the machine for themselves.
 """
 
 import argparse
 import json
+import multiprocessing
 import shutil
 import statistics
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from playwright.sync_api import Browser, Page, sync_playwright
 from studio_process import StudioProcess
 
 from rwkv_music.works import Tune
+from rwkv_music_app.client import Client
 
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
 BARS = ("GABc d2Bd", "edcB A2GA", "BAGF E2FG", "A2AB A4")
@@ -47,10 +52,6 @@ SILENCE = """async () => {
   document.querySelector('.rm-play').click();
   return await shown(() => studio().player.level() < 0.001) - begun;
 }"""
-# Somebody who composes all the time.
-CROWD = """() => { setInterval(() => {
-  if (!studio().growing.length) document.querySelector('#rm-compose').click();
-}, 500); }"""
 OPEN = """async (session) => {
   const piece = studio();
   piece.clear(null);
@@ -129,6 +130,29 @@ def times(page: Page, tries: int) -> dict[str, Any]:
     return {"first_note": spread(first), "stop_to_free_rows": spread(free), "stop_to_silence": spread(silence)}
 
 
+def compose_on(address: str, people: int) -> None:
+    """So many people, each with an address of their own, who compose 64 bars again and again."""
+
+    def compose(person: int) -> None:
+        with Client(address, transport=httpx2.HTTPTransport(local_address=f"127.0.2.{person}")) as client:
+            while True:
+                for _ in client.generate({}, bars=64, takes=1):
+                    pass
+
+    threads = [threading.Thread(target=compose, args=(person,)) for person in range(1, people + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def tokens_a_second(studio: StudioProcess, seconds: float = 20.0) -> float:
+    """What all who compose at this moment are given."""
+    before, begun = studio.numbers()["rwkv_music_tokens_total"], time.monotonic()
+    time.sleep(seconds)
+    return round((studio.numbers()["rwkv_music_tokens_total"] - before) / (time.monotonic() - begun), 1)
+
+
 def long_abc(bars: int) -> str:
     """A tune of so many bars."""
     lines = (" | ".join(BARS) + " |" for _ in range(bars // 4))
@@ -191,7 +215,9 @@ def long_piece(browser: Browser, address: str, file: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=8, help="how many at once, beside one alone (default: 8)")
+    parser.add_argument(
+        "--people", type=int, default=8, help="how many at once, beside one alone, 2 or more (default: 8)"
+    )
     parser.add_argument("--tries", type=int, default=20, help="of each time; 0 leaves the times out")
     parser.add_argument("--bars", type=int, default=1000, help="of the long piece; 0 leaves it out")
     args = parser.parse_args()
@@ -213,11 +239,15 @@ def main() -> None:
             page.evaluate(FIRST_NOTE)
             page.wait_for_function("!studio().growing.length")
             told["alone"] = times(page, args.tries)
-            if args.people > 1:
-                for _ in range(args.people - 1):
-                    visit(browser, studio.address).evaluate(CROWD)
-                time.sleep(3)
-                told[f"among_{args.people}"] = times(page, args.tries)
+            for people in (1, args.people - 1):
+                crowd = multiprocessing.get_context("spawn").Process(target=compose_on, args=(studio.address, people))
+                crowd.start()
+                time.sleep(10)
+                told[f"tokens_a_second_of_{people}"] = tokens_a_second(studio)
+                if people > 1:
+                    told[f"among_{people + 1}"] = times(page, args.tries)
+                crowd.terminate()
+                crowd.join()
         browser.close()
     print(json.dumps(told, indent=2))
 

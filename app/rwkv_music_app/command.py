@@ -4,6 +4,7 @@ import argparse
 import os
 import socket
 import tempfile
+import threading
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         # It runs for minutes on all cores, and changes what is offered to everybody: not for whoever comes by.
         tunings = Tunings(folder / "tuning") if local and not link else None
         app = make_server(studio, _notes(folder, args.soundfont), openness, tunings)
+        threading.Thread(target=studio.warm_up, name="rwkv-music-warming", daemon=True).start()
         _welcome(listener, local, auth is not None, args.open)
         _tell_more(listener, link, args.mcp)
         run_server(app, listener)

@@ -31,8 +31,10 @@ class Service:
     openness: Openness = ON_THIS_MACHINE
 
     def open(self, store: type[SessionStore] = SessionStore) -> Studio:
-        """The studio, whose first model is ready. Raises like `Models`, `Engine.open` and `Studio`."""
+        """The studio, which has made a bar already. Raises like `Models`, `Engine.open` and `Studio`."""
         models = Models(self.models, self.device, self.dtype, self.rows)
         engine = models.engine(models.names[0])
         torch.set_num_threads(self.threads or usual_threads(engine.spec))
-        return Studio(self.folder, models, store)
+        studio = Studio(self.folder, models, store)
+        studio.warm_up()
+        return studio

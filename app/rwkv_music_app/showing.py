@@ -15,6 +15,8 @@ from rwkv_music_app.views import View
 # Seconds between two looks at what grows; and how much more than a look takes lies between two.
 PAUSE = 0.08
 LEISURE = 3.0
+# Seconds between two glances at whether it grows at all.
+GLANCE = 0.02
 # The sheet of a performance takes longer than all else, and is drawn anew every so many seconds.
 SHEET_PAUSE = 1.0
 MOST_VIEWS = 512
@@ -38,10 +40,10 @@ class Showing:
             yield {"session": growth.sitting.name, "tree": picture(growth.sitting), "takes": {}}
             over = False
             while not over:
-                over = growth.job.settled.is_set()
+                over = growth.at_rest.is_set() or growth.job.settled.is_set()
                 begun = time.monotonic()
                 sheet = over or begun > sheet_due
-                seen = await asyncio.to_thread(lambda: self._seen(growth, have, sheet))  # noqa: B023
+                seen = await asyncio.to_thread(lambda: self._seen(growth, have, sheet, over))  # noqa: B023
                 took = time.monotonic() - begun
                 if sheet:
                     sheet_due = begun + max(SHEET_PAUSE, LEISURE * took)
@@ -49,7 +51,13 @@ class Showing:
                     tree = {"tree": picture(growth.sitting)} if over else {}
                     yield {"session": growth.sitting.name, "takes": seen, **tree, "errors": growth.errors * over}
                 if not over:
-                    await asyncio.sleep(max(PAUSE, LEISURE * took) if any(have.values()) else PAUSE / 4)
+                    pause = max(PAUSE, LEISURE * took) if any(have.values()) else PAUSE / 4
+                    await _set_within(growth.at_rest, pause)
+            told = len(growth.errors)
+            while not await _set_within(growth.job.settled, PAUSE):
+                pass
+            if growth.errors[told:]:
+                yield {"session": growth.sitting.name, "takes": {}, "errors": growth.errors[told:]}
         finally:
             growth.leave()
 
@@ -68,8 +76,8 @@ class Showing:
             for number in range(first, len(sitting.session.takes)):
                 self._views.pop((sitting.name, number), None)
 
-    def _seen(self, growth: Growth, have: dict[int, int], sheet: bool) -> dict[str, dict[str, Any]]:
-        """What changed in the takes that grow; `have` is brought up to date."""
+    def _seen(self, growth: Growth, have: dict[int, int], sheet: bool, over: bool) -> dict[str, dict[str, Any]]:
+        """What changed in the takes that grow, or have grown; `have` is brought up to date."""
         happened = False
         while not growth.job.events.empty():
             event = growth.job.events.get()
@@ -77,9 +85,9 @@ class Showing:
             if event.kind == "error":
                 growth.errors.append(event.text)
         seen = {}
-        for number in growth.due(sheet and growth.job.settled.is_set()) if happened or sheet else ():
+        for number in growth.due(over) if happened or sheet else ():
             # The sheet of the take that is looked at; of the others when they have grown.
-            own = sheet and (growth.job.settled.is_set() or number == growth.sitting.session.current)
+            own = sheet and (over or number == growth.sitting.session.current)
             told = self.look(growth.sitting, growth.sitting.session.takes[number], have[number], own)
             if told["version"] != have[number]:
                 have[number] = told["version"]
@@ -92,3 +100,11 @@ class Showing:
             row = next(row for row in growth.job.rows if row.take is take)
             return sitting.surprised_so_far(take, row.bits)
         return sitting.surprised(take.number)
+
+
+async def _set_within(event: threading.Event, seconds: float) -> bool:
+    """Wait so long at the most, without a thread of one's own. True where it is set."""
+    until = time.monotonic() + seconds
+    while not event.is_set() and time.monotonic() < until:
+        await asyncio.sleep(min(GLANCE, seconds))
+    return event.is_set()

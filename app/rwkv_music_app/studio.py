@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rwkv_music.engine import Engine
 from rwkv_music.errors import UserError
 from rwkv_music.made import Made, making_of
 from rwkv_music.manuscripts.choose import language_of
@@ -60,13 +61,13 @@ class Studio:
         if key:
             with suppress(NoSessionError):
                 return self.store.get(owner, name)
-        source = begin.source()
-        model = self.models.in_style(begin.model, begin.style) if begin.style else begin.usual_model(source)
-        engine = self.models.engine(model)
-        language = language_of(engine)
-        manuscript = begin.manuscript(source, language)
-        options = usual_options(usual_sampling(engine.config, language), {})
-        return self.store.add(owner, model, Session(engine, manuscript, options), name)
+        return self.store.add(owner, *self._session(begin), name)
+
+    def warm_up(self) -> None:
+        """Compose a bar that nobody hears, so that nobody waits for machine code. Raises UserError, OSError."""
+        model, session = self._session(Begin())
+        takes, runs = session.begin(1), [self._run(session.engine, GoOn(bars=1, seed=1))]
+        self.models.batcher(model).grow(takes, with_seeds(runs, 1)).settled.wait()
 
     def go_on(self, owner: str, name: str, how: GoOn, take: int | None = None, bar: int | None = None) -> Growth:
         """New takes that go on from a take (None: the current one), after the bar line of that number or from the end.
@@ -80,7 +81,7 @@ class Studio:
             _go_to(session, session.current if take is None else take)
             if bar is not None and not 0 <= bar < len(session.bars()):
                 raise UserError(f"this take has bar lines 0 to {len(session.bars()) - 1}")
-            runs = with_seeds([self._run(sitting, how)], how.takes)
+            runs = with_seeds([self._run(session.engine, how)], how.takes)
             self.store.hold(sitting, lambda: self._stop(sitting))
             takes = session.begin(how.takes, bar)
             sitting.growing = {take.number for take in takes}
@@ -307,9 +308,18 @@ class Studio:
         if busy >= 2 * MOST_TAKES:
             raise TooManyError("you are composing many pieces already: wait for one, or stop it")
 
-    def _run(self, sitting: Sitting, how: GoOn) -> Any:
+    def _session(self, begin: Begin) -> tuple[str, Session]:
+        """The model of a piece, and the session in which nothing is made yet. Raises UserError, NotationError, OSError."""
+        source = begin.source()
+        model = self.models.in_style(begin.model, begin.style) if begin.style else begin.usual_model(source)
+        engine = self.models.engine(model)
+        language = language_of(engine)
+        manuscript = begin.manuscript(source, language)
+        options = usual_options(usual_sampling(engine.config, language), {})
+        return model, Session(engine, manuscript, options)
+
+    def _run(self, engine: Engine, how: GoOn) -> Any:
         """What the command line would make of it. Raises UserError."""
-        engine = sitting.session.engine
         usual = usual_sampling(engine.config, language_of(engine))
         try:
             options = usual_options(usual, how.sampling())
