@@ -1,5 +1,6 @@
 """What all tests share: the data folder, tiny models, and the marker of tests that need a GPU."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,13 @@ DATA = Path(__file__).parent / "data"
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_old_objects() -> None:
+    """What tests before these have left is not looked through again and again: limits of time are those of a program."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

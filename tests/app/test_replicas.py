@@ -60,7 +60,7 @@ def _ancestors(pid: int) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two replicas, from the command line; it ends well on Ctrl-C."""
-    words = ["serve", "--ray", "--replicas", "2", "--port", "0", "--rows", "4", "--threads", "1"]
+    words = ["serve", "--ray", "--replicas", "2", "--port", "0", "--rows", "16", "--threads", "1"]
     command = [sys.executable, "-m", "rwkv_music", *words, "--store", str(tmp_path_factory.mktemp("pieces"))]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -107,7 +107,7 @@ def alone(programs, studio):
 
 @needs_processes
 def test_streams_outlive_their_replica(cluster, alone):
-    wishes = [{"bars": 12, "seed": seed, "takes": 1 + seed % 2} for seed in range(STREAMS)]
+    wishes = [{"bars": 24, "seed": seed, "takes": 1 + seed % 2} for seed in range(STREAMS)]
     heard: list[list[Told]] = [[] for _ in wishes]
     flowing = threading.Barrier(STREAMS + 1)
     counted = Counted()
