@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from rwkv_music.works import Tune
+from rwkv_music.works import Tune, Work
 from rwkv_music_tokenizers.chords import parse_chord
 from rwkv_music_tokenizers.errors import Place
 from rwkv_music_tokenizers.keys import Key
@@ -16,11 +16,13 @@ from rwkv_music_tokenizers.midi_writer import MAX_QUARTERS, TICKS, write_midi
 from rwkv_music_tokenizers.performance import Performance, Track, rows
 from rwkv_music_tokenizers.playing import DYNAMICS
 from rwkv_music_tokenizers.score import Bar, Event, Meter, Score, Tempo
+from rwkv_music_tokenizers.unfold import unfold
 
 # Written bars at the end that may still change, or lie too near to what does.
 UNSETTLED = 4
-# Bars before the last settled one among which a seam is looked for, and the fewest that are worth one.
-SEARCHED, FEWEST = 64, 32
+# Bars before the last settled one among which a seam is looked for; the fewest that are worth one, and the most behind one
+# until another is looked for.
+SEARCHED, FEWEST, MOST = 64, 8, 24
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,29 @@ class PlayingOn:
     def play(self, tune: Tune, unfolded: Score) -> Performance:
         """unfolded: the score of the tune, repeats played out. Raises NotationError for a tune that is too long."""
         head = self._head
-        if head is None or not _begins(head, tune, unfolded):
-            head = self._head = _head(tune, unfolded)
-        if head is None:
-            return tune.performance
-        bars, begin = unfolded.parts[0].bars, int(head.seam.onset * TICKS)
-        tempo = Tempo(Fraction(60_000_000, int(head.played.tempos[-1, 1])))
-        tail = _with_bars(unfolded, bars[len(head.places) :])
-        tail = replace(tail, meter=head.seam.meter, key=head.key, tempo=tempo)
-        last = measures(tail)[0][-1]
-        if head.seam.onset + last.onset + last.length > MAX_QUARTERS:
-            return tune.performance
-        return _joined(head.played, read_midi(write_midi(tail)), begin)
+        if head is not None and not _begins(head, tune, unfolded):
+            head = None
+        bars = sum(len(part.bars) for part in unfolded.parts)
+        if bars - (len(head.places) if head else 0) > MOST:
+            head = _head(tune, unfolded, head) or head
+        self._head = head
+        return (head and _after(head, unfolded)) or tune.performance
+
+    def played(self, work: Work) -> Performance:
+        """The same of any work. Raises NotationError."""
+        return self.play(work, unfold(work.score)) if isinstance(work, Tune) else work.performance
+
+
+def _after(head: _Head, unfolded: Score) -> Performance | None:
+    """The head, and behind it the other bars of a score; None for more than can be played."""
+    begin = int(head.seam.onset * TICKS)
+    tempo = Tempo(Fraction(60_000_000, int(head.played.tempos[-1, 1])))
+    tail = _with_bars(unfolded, unfolded.parts[0].bars[len(head.places) :])
+    tail = replace(tail, meter=head.seam.meter, key=head.key, tempo=tempo)
+    last = measures(tail)[0][-1]
+    if head.seam.onset + last.onset + last.length > MAX_QUARTERS:
+        return None
+    return _joined(head.played, read_midi(write_midi(tail)), begin)
 
 
 def _begins(head: _Head, tune: Tune, unfolded: Score) -> bool:
@@ -69,8 +82,8 @@ def _begins(head: _Head, tune: Tune, unfolded: Score) -> bool:
     )
 
 
-def _head(tune: Tune, unfolded: Score) -> _Head | None:
-    """The most bars after which there is a seam; None where there is none, or not yet."""
+def _head(tune: Tune, unfolded: Score, before: _Head | None) -> _Head | None:
+    """The most bars after which there is a seam, more than those `before`; None where there is none, or not yet."""
     written = [bar.place for bar in tune.score.parts[0].bars if bar.place is not None]
     if len(unfolded.parts) != 1 or len(written) < FEWEST:
         return None
@@ -81,10 +94,11 @@ def _head(tune: Tune, unfolded: Score) -> _Head | None:
     seams, key = measures(unfolded)[0], unfolded.key
     plain = _plain_bars(bars[:first])
     symbols = any(event.chord for bar in bars[:plain] for event in _events(bar))
-    for count in range(min(plain, len(bars) - 1), max(FEWEST, plain - SEARCHED), -1):
+    fewest = len(before.places) if before else FEWEST
+    for count in range(min(plain, len(bars) - 1), max(fewest, plain - SEARCHED), -1):
         if _is_seam(bars[count - 1], bars[count], seams[count], symbols) and _can_be_cut(tune.abc, end):
             begin = _with_bars(unfolded, bars[:count])
-            played = read_midi(write_midi(begin))
+            played = (before and _after(before, begin)) or read_midi(write_midi(begin))
             if played.end > seams[count].onset * TICKS:
                 continue
             keys = [item for bar in bars[:count] for item in bar.items if isinstance(item, Key)]

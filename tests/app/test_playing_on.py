@@ -45,6 +45,19 @@ def test_a_tune_played_on_from_a_seam_sounds_as_if_played_whole(name):
     assert playing._head is not None and len(heads) < 8
 
 
+@pytest.mark.parametrize("name", TUNES)
+def test_a_tune_that_grows_from_nothing_sounds_as_if_played_whole(name):
+    given, body = HEADER, TUNES[name]
+    playing, heads = PlayingOn(), {}
+    for length in range(60, len(body) + 1, 41):
+        tune = Tune(close_tune(given + body[:length], len(given), complete=False))
+        assert same(playing.play(tune, unfold(tune.score)), tune.performance), body[:length]
+        if playing._head is not None:
+            heads[len(playing._head.places)] = playing._head
+    # One grows out of the other.
+    assert len(heads) > 1
+
+
 @pytest.mark.parametrize("kind", ["abc", "midi"])
 def test_a_view_that_followed_a_piece_shows_what_a_new_one_does(studio, kind):
     abc = HEADER + TUNES["repeats"]

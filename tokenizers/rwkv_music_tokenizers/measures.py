@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rwkv_music_tokenizers.score import Meter, Score
-from rwkv_music_tokenizers.timeline import bar_length, bar_onsets
+from rwkv_music_tokenizers.timeline import bar_onsets
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def _part_measures(score: Score, number: int, onsets: list[Fraction]) -> list[Me
     meter = score.meter
     for count, bar in enumerate(score.parts[number].bars):
         meter = next((item for item in bar.items if isinstance(item, Meter)), meter)
-        length = bar_length(bar)
+        length = bar.longest
         start = Fraction(0)
         if meter.bar is not None and length < meter.bar:
             if not found:

@@ -211,8 +211,9 @@ def _played(voices: Sequence[_Voice]) -> Iterable[list[tuple[int, int, mido.Mess
         for stroke, following in zip(kept, [*kept[1:], None], strict=True):
             on, off, number, velocity = stroke
             off = off if following is None else min(off, following[0])
-            press = mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)
-            release = mido.Message("note_off", channel=channel, note=pitch, velocity=0)
+            # A tune has thousands of them, and what mido would look at is known.
+            press = mido.Message("note_on", True, channel=channel, note=pitch, velocity=velocity)
+            release = mido.Message("note_off", True, channel=channel, note=pitch, velocity=0)
             tracks[number] += [(on, _ON, press), (off, _OFF, release)]
     return tracks
 
@@ -221,7 +222,8 @@ def _track(messages: Iterable[tuple[int, int, mido.Message | mido.MetaMessage]],
     track = mido.MidiTrack()
     now = 0
     for tick, _order, message in sorted(messages, key=lambda entry: entry[:2]):
-        track.append(message.copy(time=tick - now))
+        message.time = tick - now
+        track.append(message)
         now = tick
     track.append(mido.MetaMessage("end_of_track", time=max(0, _tick(end) - now)))
     return track

@@ -7,6 +7,7 @@ score, build another one (`dataclasses.replace`). No I/O, no text formats here.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import TypeAlias
 
 from rwkv_music_tokenizers.errors import NotationWarning, Place
@@ -155,6 +156,12 @@ class Bar:
     def length(self) -> Fraction:
         """Quarters that the main layer takes."""
         return sum((event.length for event in self.events), Fraction(0))
+
+    @cached_property
+    def longest(self) -> Fraction:
+        """Quarters until the next bar: what the longest layer takes."""
+        layers = (self.items, *self.overlays)
+        return max(sum((item.length for item in layer if isinstance(item, Event)), Fraction(0)) for layer in layers)
 
 
 @dataclass(frozen=True)

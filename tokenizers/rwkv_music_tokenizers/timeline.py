@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from rwkv_music_tokenizers.score import Bar, Event, Item, Part, Score
+from rwkv_music_tokenizers.score import Event, Item, Part, Score
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,6 @@ class Moment:
     item: Item = field(repr=False)
 
 
-def bar_length(bar: Bar) -> Fraction:
-    """Quarters until the next bar: what the longest layer takes."""
-    layers = (bar.items, *bar.overlays)
-    return max(sum((item.length for item in layer if isinstance(item, Event)), Fraction(0)) for layer in layers)
-
-
 def bar_onsets(parts: Sequence[Part]) -> list[list[Fraction]]:
     """For each part, where its bars begin, and at the end of the list where the last one ends.
 
@@ -34,7 +28,7 @@ def bar_onsets(parts: Sequence[Part]) -> list[list[Fraction]]:
     """
     together: dict[int, list[Fraction]] = {}
     for part in parts:
-        lengths = [bar_length(bar) for bar in part.bars]
+        lengths = [bar.longest for bar in part.bars]
         longest = together.setdefault(len(lengths), lengths)
         together[len(lengths)] = [max(pair) for pair in zip(longest, lengths, strict=True)]
     onsets: dict[int, list[Fraction]] = {}

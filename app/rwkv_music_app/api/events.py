@@ -17,6 +17,7 @@ from rwkv_music.session import Take
 from rwkv_music.works import Tune
 from rwkv_music_app.batcher import Event
 from rwkv_music_app.growth import Growth
+from rwkv_music_app.playing_on import PlayingOn
 from rwkv_music_app.sitting import Sitting
 from rwkv_music_app.telling import told
 from rwkv_music_app.views import notes_of
@@ -58,6 +59,7 @@ class Telling:
         # New tokens whose notes were told last; and these notes, where they were looked at.
         self._told = tuple(self._made)
         self._notes: tuple[Any, ...] | None = None
+        self._playing = PlayingOn()
 
     def follow(self, event: Event) -> Callable[[], dict[str, Any]]:
         """The next event happened; call what is returned for its data, before the next one, if it is wanted."""
@@ -102,7 +104,7 @@ class Telling:
     def _read(self, made: Sequence[int], whole: bool = False) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """All notes of the piece with these new tokens, and who plays them; none while it cannot be read."""
         try:
-            return notes_of(self.take.piece.manuscript.work(made, whole).performance)
+            return notes_of(self._playing.played(self.take.piece.manuscript.work(made, whole)))
         except (UserError, NotationError):
             return (), ()
 
