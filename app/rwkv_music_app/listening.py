@@ -1,5 +1,6 @@
 """Where a server listens and whom it asks for a password, as the command line says it; and how it runs."""
 
+import gc
 import ipaddress
 import socket
 
@@ -61,5 +62,8 @@ def warn_where_open(local: bool, asked: bool) -> None:
 
 def run_server(app: Asgi, listener: socket.socket) -> None:
     """Answer until Ctrl-C."""
+    # What there is by now stays to the end: whoever looks for garbage need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE, server_header=False)  # type: ignore[arg-type]
     uvicorn.Server(config).run(sockets=[listener])

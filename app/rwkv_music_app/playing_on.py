@@ -22,7 +22,7 @@ from rwkv_music_tokenizers.unfold import unfold
 UNSETTLED = 4
 # Bars before the last settled one among which a seam is looked for; the fewest that are worth one, and the most behind one
 # until another is looked for.
-SEARCHED, FEWEST, MOST = 64, 8, 24
+SEARCHED, FEWEST, MOST = 64, 8, 12
 
 
 @dataclass(frozen=True)
