@@ -6,6 +6,7 @@ import socket
 import tempfile
 import threading
 import webbrowser
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,11 +51,17 @@ def run(args: argparse.Namespace) -> int:
         # It runs for minutes on all cores, and changes what is offered to everybody: not for whoever comes by.
         tunings = Tunings(folder / "tuning") if local and not link else None
         app = make_server(studio, _notes(folder, args.soundfont), openness, tunings)
-        threading.Thread(target=studio.warm_up, name="rwkv-music-warming", daemon=True).start()
+        threading.Thread(target=_warm_up, args=(studio,), name="rwkv-music-warming", daemon=True).start()
         _welcome(listener, local, auth is not None, args.open)
         _tell_more(listener, link, args.mcp)
         run_server(app, listener)
     return 0
+
+
+def _warm_up(studio: Studio) -> None:
+    # What goes wrong is told to whoever composes first.
+    with suppress(UserError, OSError):
+        studio.warm_up()
 
 
 def _notes(folder: Path, soundfont: Path | None) -> Notes | None:
