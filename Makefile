@@ -20,7 +20,7 @@ format:
 docs: ## the page of the command line
 	python docs/write_cli.py
 
-DATA ?= ../shared/data
+DATA ?= data
 table: ## all models that we know, baselines and random weights side by side
 	mkdir -p runs
 	python benchmarks/make_checkpoint.py 7 --shape 6x192 --vocabulary 128 -o runs/random-abc-7.pth

@@ -154,7 +154,11 @@ def styles_of(files: ModelFiles) -> dict[str, Path]:
     if files.config is not None:
         for path in sorted(user_models_folder().glob(f"*/{STYLE}")):
             if _weights_in(path.parent) is None and (path.parent / CONFIG).is_file():
-                about = read_config(path.parent / CONFIG)
+                try:
+                    about = read_config(path.parent / CONFIG)
+                except ModelNotFoundError:
+                    # Whoever names it is told; no other style suffers for it.
+                    continue
                 training = about.about.get("training") if about else None
                 if isinstance(training, Mapping) and training.get("base") == files.config.name:
                     found.setdefault(path.parent.name, path)

@@ -255,6 +255,8 @@ class Sampler:
         for count in counts.values():
             _check_number("counts", count, -1e9, 1e9, "how often each token came")
         self.step = step
+        if counts and self.options.recipe is None:
+            raise ValueError("counts belong to a recipe, and these options have none")
         if counts:
             known = 0 if self._weights is None else self._weights.size
             self.counts = np.zeros(max(known, 1 + max(int(token) for token in counts)))

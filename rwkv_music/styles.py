@@ -18,6 +18,8 @@ from rwkv_music.sealed import SealedError, header_of, read_beginning, read_seale
 
 FORMAT = "rwkv-music style 1"
 THING = "a style (state tuning makes one)"
+# Levels of lists and objects in a label.
+DEEPEST = 16
 
 
 class StyleError(UserError):
@@ -113,10 +115,15 @@ def _label(path: Path, header: Mapping[str, Any]) -> StyleLabel:
         raise SealedError(f"{path}: the style's label cannot be read") from None
     texts = [name for name in (each.name for each in fields(StyleLabel)) if not name.startswith("made_")]
     if not all(isinstance(plain[name], str) for name in texts) or not (
-        isinstance(label.made_of, dict) and isinstance(label.made_by, dict)
+        isinstance(label.made_of, dict) and isinstance(label.made_by, dict) and not _is_deeper(plain, DEEPEST)
     ):
         raise SealedError(f"{path}: the style's label holds texts, and objects that say what it was made of and by")
     return label
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _is_deeper(each, levels - 1) for each in inner)
 
 
 def told(path: Path) -> dict[str, Any]:

@@ -11,10 +11,17 @@ _BRACE, _NAME = re.compile(r"\{([^{}]*)\}"), re.compile(r"[^\s()\[\]|]+")
 
 
 def add_braces(sheet: stream.Score, score: Score) -> None:
-    """Join the parts of a sheet as the score's %%score or %%staves says (ABC 2.1, 11.1); names of no part say nothing."""
+    """Join the parts of a sheet as the score's %%score or %%staves says (ABC 2.1, 11.1); names of no part say nothing.
+
+    A part has one brace, the first that is told for it.
+    """
+    free = {part.name: made for part, made in zip(score.parts, list(sheet.parts), strict=True)}
     for names in _braced(score):
-        joined = [made for part, made in zip(score.parts, list(sheet.parts), strict=True) if part.name in names]
+        if len(free) < 2:
+            return
+        joined = [made for name, made in free.items() if name in names]
         if len(joined) > 1:
+            free = {name: made for name, made in free.items() if name not in names}
             sheet.insert(0, layout.StaffGroup(joined, symbol="brace", barTogether=True))
 
 

@@ -215,6 +215,13 @@ def test_odd_windows_are_refused(recent):
         Sampler.from_state(options, state, WEIGHTS)
 
 
+def test_counts_without_a_recipe_are_refused():
+    options = SamplingOptions(seed=1)
+    state = {**Sampler(options).state(), "step": 0, "counts": {"9999999": 1.0}}
+    with pytest.raises(ValueError, match="counts belong to a recipe"):
+        Sampler.from_state(options, state)
+
+
 def test_options_without_a_recipe_are_written_as_ever():
     options = SamplingOptions()
     assert set(options.plain()) == {"temperature", "top_p", "top_k", "min_p", "seed"}

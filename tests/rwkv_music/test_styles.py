@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,10 @@ def test_a_tuned_style_is_found_as_a_model_and_as_a_style(shelf, tmp_path):
     assert torch.equal(first_logits("airs"), first_logits("folk+airs"))
     assert torch.equal(first_logits(str(folder)), first_logits("airs"))
     assert chosen("waltzes") == Chosen("folk", (("waltzes", 1.0),))
+    # Another one that cannot be read is in nobody's way.
+    make_style(tmp_path / "mine" / "broken" / "style.safetensors", shelf, 5)
+    (tmp_path / "mine" / "broken" / "config.json").write_text("{")
+    assert "airs" in styles_of(find_model("folk"))
 
 
 def test_styles_are_weighed_and_added(shelf):
@@ -161,6 +166,12 @@ def test_a_damaged_style_is_refused(shelf, tmp_path):
         with pytest.raises(SealedError):
             load_style(broken, spec, digest)
     style = load_style(path, spec, digest)
+    deep: dict = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    save_style(Style(replace(style.label, made_of=deep), style.memory), broken)
+    with pytest.raises(SealedError, match="label"):
+        read_style_label(broken)
     for memory, rule in ((style.memory[:1], "holds one tensor"), (style.memory / 0, "finite")):
         save_style(Style(style.label, memory), broken)
         with pytest.raises(StyleError, match=rule):

@@ -10,9 +10,9 @@ import numpy as np
 
 # Columns of `Track.notes`.
 START, END, PITCH, VELOCITY = range(4)
-# Microseconds a quarter, and meter, where a piece tells none: 120 quarters a minute, 4/4.
 # The last tick, which is what a delta time of MIDI can say.
 MAX_TICK = 0x0FFFFFFF
+# Microseconds a quarter, and meter, where a piece tells none: 120 quarters a minute, 4/4.
 DEFAULT_TEMPO = 500_000
 DEFAULT_METER = (4, 4)
 
