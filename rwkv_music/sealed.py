@@ -24,7 +24,18 @@ class SealedError(UserError):
 def seal(form: str, label: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
     """The content of a file of that form."""
     text = json.dumps(label)
-    return save(dict(tensors), {"format": form, "label": text, "sha256": _digest(text, tensors)})
+    return save(_apart(tensors), {"format": form, "label": text, "sha256": _digest(text, tensors)})
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each in memory of its own, as safetensors wants it: a take that has not begun remembers what its parent does."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return found
 
 
 def read_sealed(path: Path) -> bytes:

@@ -165,6 +165,14 @@ def test_a_session_comes_back_whole(stored, tiny_engine):
     assert same(session.piece, again.piece)
 
 
+def test_takes_that_were_stopped_before_they_began_come_back(session, tiny_engine, tmp_path):
+    session.begin(2)
+    save_session(session, "folk", tmp_path / "a.rwkvsession")
+    again = load_session(tmp_path / "a.rwkvsession", tiny_engine)
+    assert len(again.takes) == len(session.takes)
+    assert all(same(one.piece, other.piece) for one, other in zip(again.takes, session.takes, strict=True))
+
+
 def test_states_that_were_not_written_are_made_again(stored, tiny_engine):
     path, session = stored
     tensors = load(path.read_bytes())
