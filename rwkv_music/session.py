@@ -92,9 +92,13 @@ class Session:
         self.current, self._undone = first, []
         return takes
 
-    def bars(self) -> list[int]:
-        """New tokens of the current piece at each bar line from which one can go on; the first is the prompt's end."""
-        lengths = [moment.length - self.piece.prompt_length for moment in self.piece.moments]
+    def bars(self, number: int | None = None) -> list[int]:
+        """New tokens of a take's piece at each bar line from which one can go on; the first is the prompt's end.
+
+        number: of the take, which is there; None: the current one.
+        """
+        piece = self.piece if number is None else self.takes[number].piece
+        lengths = [moment.length - piece.prompt_length for moment in piece.moments]
         return lengths or [0]
 
     def undo(self) -> bool:

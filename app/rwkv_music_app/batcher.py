@@ -175,9 +175,13 @@ class Batcher:
             row.logits = piece.memory.logits
             row.slot = self._pool.admit(piece.memory.state, 0, piece.sampler)
             self._growing.append((job, row))
-            if row.waiting and not job.cancelled.is_set():
-                piece.start(row.waiting.popleft())
-            else:
+            try:
+                if row.waiting and not job.cancelled.is_set():
+                    piece.start(row.waiting.popleft())
+                else:
+                    self._leave(job, row)
+            except UserError as error:
+                job.tell(Event("error", row.take.number, str(error)))
                 self._leave(job, row)
 
     def _step(self) -> None:
@@ -237,7 +241,9 @@ class Batcher:
 
     def _leave_all(self) -> None:
         for job, row in list(self._growing):
-            row.take.piece.finish()
+            # One that could not even start has no run that ends.
+            if row.take.piece.stretches:
+                row.take.piece.finish()
             self._leave(job, row)
         while self._waiting:
             self._done(*self._waiting.popleft())

@@ -105,13 +105,17 @@ class SharedStore(SessionStore):
         try:
             lock.acquire()
         except Timeout:
-            self._sittings.pop(sitting.name, None)
+            self._let_out(sitting)
             raise growing() from None
         if self._is_old(sitting):
             lock.release()
-            self._sittings.pop(sitting.name, None)
+            self._let_out(sitting)
             raise ChangedError("this piece has been changed at the same time: try again")
         self._held[sitting.name] = lock
+
+    def _let_out(self, sitting: Sitting) -> None:
+        with self._lock:
+            self._sittings.pop(sitting.name, None)
 
     def _is_old(self, sitting: Sitting) -> bool:
         return _stamp(self._beside(sitting, ".json")) != self._stamps.get(sitting)

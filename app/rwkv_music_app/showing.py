@@ -19,7 +19,7 @@ LEISURE = 3.0
 GLANCE = 0.02
 # The sheet of a performance takes longer than all else, and is drawn anew every so many seconds.
 SHEET_PAUSE = 1.0
-MOST_VIEWS = 512
+MOST_VIEWS = 128
 
 
 class Showing:
@@ -34,7 +34,7 @@ class Showing:
     async def follow(self, growth: Growth) -> AsyncGenerator[dict[str, Any], None]:
         """What there is to see while takes grow, and at last when they have; whoever goes away stops them."""
         have = dict.fromkeys(growth.numbers, 0)
-        sheet_due = 0.0
+        sheet_due, errors = 0.0, []
         growth.enter()
         try:
             yield {"session": growth.sitting.name, "tree": picture(growth.sitting), "takes": {}}
@@ -47,26 +47,28 @@ class Showing:
                 took = time.monotonic() - begun
                 if sheet:
                     sheet_due = begun + max(SHEET_PAUSE, LEISURE * took)
+                # What comes while this is sent is told at the end.
+                errors = list(growth.errors) if over else []
                 if over or seen:
                     tree = {"tree": picture(growth.sitting)} if over else {}
-                    yield {"session": growth.sitting.name, "takes": seen, **tree, "errors": growth.errors * over}
+                    yield {"session": growth.sitting.name, "takes": seen, **tree, "errors": errors}
                 if not over:
                     pause = max(PAUSE, LEISURE * took) if any(have.values()) else PAUSE / 4
                     await _set_within(growth.at_rest, pause)
-            told = len(growth.errors)
             while not await _set_within(growth.job.settled, PAUSE):
                 pass
-            if growth.errors[told:]:
-                yield {"session": growth.sitting.name, "takes": {}, "errors": growth.errors[told:]}
+            if growth.errors[len(errors) :]:
+                yield {"session": growth.sitting.name, "takes": {}, "errors": growth.errors[len(errors) :]}
         finally:
             growth.leave()
 
     def look(self, sitting: Sitting, take: Take, version: int, sheet: bool = True) -> dict[str, Any]:
         """What changed in a take after the version that is known; sheet: also in its sheet."""
         with self._lock:
+            place = sitting.name, take.number
+            view = self._views[place] = self._views.pop(place, None) or View()
             while len(self._views) > MOST_VIEWS:
                 del self._views[next(iter(self._views))]
-            view = self._views.setdefault((sitting.name, take.number), View())
         view.update(take.piece, self._bits(sitting, take), sheet)
         return view.since(version)
 

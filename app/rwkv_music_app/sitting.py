@@ -104,8 +104,9 @@ class Sitting:
         return np.concatenate([before, np.array(bits)])
 
     def note_surprise(self, take: Take, bits: Sequence[float]) -> None:
-        """A take has grown."""
-        self._bits[take.number] = self.surprised_so_far(take, bits)
+        """A take has grown. Where nobody has asked yet what it went on from surprised by, nobody is answered either."""
+        if take.parent in self._bits:
+            self._bits[take.number] = self.surprised_so_far(take, bits)
 
     def drop(self, first: int) -> None:
         """Let go of the takes from a number on, which nothing grew from; one is then where they went on from."""

@@ -133,7 +133,8 @@ class SessionStore:
         folder = self.folder / sitting.owner
         folder.mkdir(exist_ok=True, mode=0o700)
         with sitting.lock:
-            if sitting.gone:
+            # What grows is written when it has grown.
+            if sitting.gone or sitting.growing:
                 return
             save_session(sitting.session, sitting.model, folder / (sitting.name + SUFFIX))
             write_whole(folder / f"{sitting.name}.json", json.dumps(sitting.plain()).encode())
@@ -166,11 +167,11 @@ class SessionStore:
             room = self._disk - sum(_size(path) for _, path in files)
             now = time.time()
             for told, path in sorted(files, key=lambda pair: pair[0]["touched"]):
-                old = now - told["touched"] > self._time_to_live
+                here = self._sittings.get(path.stem)
+                old = now - max(told["touched"], here.touched if here else 0) > self._time_to_live
                 if (old or room < 0) and not told["kept"] and not self._is_used(path.parent.name, path.stem, now):
                     room += _size(path)
-                    self._sittings.pop(path.stem, None)
-                    self._remove(path.with_suffix(""))
+                    self._let_go(path.with_suffix(""))
 
     def _is_used(self, owner: str, name: str, now: float) -> bool:
         sitting = self._sittings.get(name)
@@ -210,9 +211,15 @@ class SessionStore:
     def _forget_old(self, owner: str) -> None:
         """The oldest sessions of a person who has too many, but those with kept takes."""
         for told in self._told(owner)[MOST_OF_ONE - 1 :]:
-            if not told.kept and not self._is_growing(owner, told.name):
-                self._sittings.pop(told.name, None)
-                self._remove(self.folder / owner / told.name)
+            if not told.kept and not self._is_used(owner, told.name, time.time()):
+                self._let_go(self.folder / owner / told.name)
+
+    def _let_go(self, stem: Path) -> None:
+        """A session is no more, also for those who have it in hand."""
+        sitting = self._sittings.pop(stem.name, None)
+        if sitting is not None:
+            sitting.gone = True
+        self._remove(stem)
 
     def _remove(self, stem: Path) -> None:
         for suffix in (".json", SUFFIX):

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +30,7 @@ from rwkv_music_app.store import NoSessionError, SessionStore
 from rwkv_music_app.tree import fork_of, picture
 from rwkv_music_app.wants import MOST_TAKES, Begin, GoOn, Wish
 
-# Formats of a download, and the one that brings everything back.
+# Formats of a download.
 FORMATS = ("abc", "mid", "musicxml", "svg", "pdf", "wav")
 # Downloads that are engraved or played at the same time.
 AT_ONCE = 2
@@ -48,6 +49,9 @@ class Studio:
         self.store = store(folder, models.engine, **budgets)  # type: ignore[arg-type]
         self.links = Links(folder / "links")
         self._growths: dict[str, Growth] = {}
+        # Takes that grow, by the hash of whose they are.
+        self._places: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._showing = Showing(self._growths)
         self._exports = threading.BoundedSemaphore(AT_ONCE)
         self._settling = ThreadPoolExecutor(2, thread_name_prefix="rwkv-music-settling")
@@ -78,18 +82,27 @@ class Studio:
         with sitting.lock:
             self._check_free(sitting)
             session = sitting.session
-            _go_to(session, session.current if take is None else take)
-            if bar is not None and not 0 <= bar < len(session.bars()):
-                raise UserError(f"this take has bar lines 0 to {len(session.bars()) - 1}")
+            number = session.current if take is None else _take(sitting, take).number
+            if bar is not None and not 0 <= bar < len(session.bars(number)):
+                raise UserError(f"this take has bar lines 0 to {len(session.bars(number)) - 1}")
             runs = with_seeds([self._run(session.engine, how)], how.takes)
-            self.store.hold(sitting, lambda: self._stop(sitting))
-            takes = session.begin(how.takes, bar)
-            sitting.growing = {take.number for take in takes}
+            self._take_places(sitting.owner, how.takes)
             try:
+                self.store.hold(sitting, lambda: self._stop(sitting))
+            except BaseException:
+                self._free_places(sitting.owner, how.takes)
+                raise
+            before = len(session.takes)
+            try:
+                _go_to(session, number)
+                takes = session.begin(how.takes, bar)
+                sitting.growing = {take.number for take in takes}
                 job = self.models.batcher(sitting.model).grow(takes, runs, lambda job: self._settle(sitting, job))
-            except UserError:
+            except BaseException:
                 sitting.growing = set()
-                self._drop(sitting, takes[0].number)
+                if len(session.takes) > before:
+                    self._drop(sitting, before)
+                self._free_places(sitting.owner, how.takes)
                 self.store.release(sitting)
                 raise
             growth = self._growths[sitting.name] = Growth(sitting, job)
@@ -176,8 +189,7 @@ class Studio:
         with sitting.lock:
             _take(sitting, take)
             (sitting.kept.add if kept else sitting.kept.discard)(take)
-            if not sitting.growing:
-                self.store.keep(sitting)
+            self.store.keep(sitting)
 
     def export(self, owner: str, name: str, take: int, form: str) -> bytes:
         """A take as the content of a file. Raises UserError, NotationError, OSError."""
@@ -186,8 +198,7 @@ class Studio:
     def session_file(self, owner: str, name: str) -> Path:
         """The file of a session, from which the command line goes on. Raises UserError, OSError."""
         sitting = self.store.get(owner, name)
-        if not sitting.growing:
-            self.store.keep(sitting)
+        self.store.keep(sitting)
         return self.store.file(sitting)
 
     def receive(self, owner: str, path: Path) -> Sitting:
@@ -208,8 +219,7 @@ class Studio:
                 raise growing()
             if take not in sitting.shared:
                 sitting.shared[take] = self.links.make(Link(sitting.owner, name, take))
-                if not sitting.growing:
-                    self.store.keep(sitting)
+                self.store.keep(sitting)
             return sitting.shared[take]
 
     def unshare(self, owner: str, name: str, take: int) -> None:
@@ -219,8 +229,7 @@ class Studio:
             token = sitting.shared.pop(take, None)
             if token is not None:
                 self.links.remove(token)
-                if not sitting.growing:
-                    self.store.keep(sitting)
+                self.store.keep(sitting)
 
     def shared(self, token: str, form: str) -> bytes:
         """The take that a link leads to, as the content of a file. Raises NoSessionError, and like `export`."""
@@ -268,21 +277,29 @@ class Studio:
         with sitting.lock:
             growth = self._growths[sitting.name]
             try:
-                for row in job.rows:
-                    sitting.note_surprise(row.take, row.bits)
-                sitting.growing = set()
-                _note_whole(sitting, job)
-                sitting.session.keep_budget()
-                del self._growths[sitting.name]
-                growth.at_rest.set()
+                try:
+                    for row in job.rows:
+                        sitting.note_surprise(row.take, row.bits)
+                    _note_whole(sitting, job)
+                    sitting.session.keep_budget()
+                finally:
+                    sitting.growing = set()
+                    del self._growths[sitting.name]
+                    self._free_places(sitting.owner, len(job.rows))
+                    growth.at_rest.set()
                 self.store.keep(sitting)
             except OSError as error:
                 # What was made is there all the same, until the studio closes.
                 _log.error("a piece could not be written: %s", error)
                 growth.errors.append("the studio's disk is full or cannot be written: download what you want to keep")
+            except Exception:
+                _log.exception("a piece that has grown could not be put away")
+                growth.errors.append("the studio failed to put this piece away: download what you want to keep")
             finally:
-                self.store.release(sitting)
-                job.settled.set()
+                try:
+                    self.store.release(sitting)
+                finally:
+                    job.settled.set()
 
     def _exported(self, sitting: Sitting, take: int, form: str) -> bytes:
         if form not in FORMATS:
@@ -302,11 +319,19 @@ class Studio:
     def _check_free(self, sitting: Sitting) -> None:
         if sitting.growing:
             raise growing()
-        busy = sum(
-            len(growth.numbers) for growth in list(self._growths.values()) if growth.sitting.owner == sitting.owner
-        )
-        if busy >= 2 * MOST_TAKES:
-            raise TooManyError("you are composing many pieces already: wait for one, or stop it")
+
+    def _take_places(self, owner: str, count: int) -> None:
+        """So many takes of a person, by a hash, begin to grow. Raises TooManyError."""
+        with self._counting:
+            if self._places[owner] + count > 2 * MOST_TAKES:
+                raise TooManyError("you are composing many pieces already: wait for one, or stop it")
+            self._places[owner] += count
+
+    def _free_places(self, owner: str, count: int) -> None:
+        with self._counting:
+            self._places[owner] -= count
+            if not self._places[owner]:
+                del self._places[owner]
 
     def _session(self, begin: Begin) -> tuple[str, Session]:
         """The model of a piece, and the session in which nothing is made yet. Raises UserError, NotationError, OSError."""

@@ -48,22 +48,22 @@ class View:
         self.shown = Shown()
         # Of each version but the first: how many notes, bars, characters and windows it left as they were.
         self._left: list[tuple[int, int, int, int]] = []
-        # New tokens of the piece when notes and sheet were last looked at.
-        self._length = self._written = -1
+        # How far the piece had come when notes and sheet were last looked at: new tokens, whether it had ended, and bits.
+        self._seen = self._written = (-1, False, 0)
         # What is read once and for all: the prompt's bars, and how the tune begins.
         self._prompt: tuple[Span, ...] = ()
         self._playing = PlayingOn()
 
     def update(self, piece: Piece, bits: np.ndarray, sheet: bool = True) -> bool:
         """Look at the piece again; whether there is anything new. sheet: also at its sheet, which takes longer."""
-        length = piece.length
+        come = piece.length, piece.ended, len(bits)
         with self.lock:
-            if length == self._length and (not sheet or length == self._written):
+            if come == self._seen and (not sheet or come == self._written):
                 return False
             now = self._look(piece, bits, sheet)
-            self._length = length
+            self._seen = come
             # A tune's text comes with its notes.
-            self._written = length if sheet or not now.approximate else self._written
+            self._written = come if sheet or not now.approximate else self._written
             if now == self.shown:
                 return False
             before, self.shown = self.shown, now

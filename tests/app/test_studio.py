@@ -6,15 +6,18 @@ import platform
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from rwkv_music.cli import main
+from rwkv_music.compose import Piece
 from rwkv_music.errors import UserError
 from rwkv_music.session_file import load_session
+from rwkv_music_app.errors import TooManyError
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
-from rwkv_music_app.wants import Begin, GoOn
+from rwkv_music_app.wants import MOST_TAKES, Begin, GoOn
 
 TUNE = "X:1\nT:A Tune\nM:6/8\nL:1/8\nK:G\n|:GAB c2d|ecA GED|"
 
@@ -204,6 +207,62 @@ def test_more_than_one_person_may_ask_for_is_refused(studio):
             wanted()
     with pytest.raises(UserError, match="does not offer"):
         studio.begin("ann", Begin(model="/etc/passwd"))
+
+
+def test_takes_of_all_pieces_of_a_person_are_counted(studio):
+    names = [studio.begin("ann", Begin(text=TUNE)).name for _ in range(3)]
+    growths = [studio.go_on("ann", name, GoOn(bars=64, takes=MOST_TAKES - 1, seed=1)) for name in names[:2]]
+    with pytest.raises(TooManyError):
+        studio.go_on("ann", names[2], GoOn(bars=1, takes=3))
+    for name, growth in zip(names, growths, strict=False):
+        studio.stop("ann", name)
+        assert growth.job.settled.wait(20)
+    studio.go_on("ann", names[2], GoOn(bars=1, takes=MOST_TAKES)).job.settled.wait(60)
+
+
+def test_what_is_refused_leaves_one_where_one_was(studio, seen):
+    sitting = studio.begin("ann", Begin(text=TUNE))
+    for seed in (1, 2):
+        seen(studio, studio.go_on("ann", sitting.name, GoOn(bars=1, seed=seed), take=0))
+    with pytest.raises(UserError, match="bar lines"):
+        studio.go_on("ann", sitting.name, GoOn(bars=1), take=1, bar=999)
+    assert sitting.session.current == 2 and not sitting.growing
+
+
+def test_a_take_that_cannot_start_is_told_and_nobody_else_suffers(studio, seen, monkeypatch):
+    sitting, other = (studio.begin(owner, Begin(text=TUNE)) for owner in ("ann", "bob"))
+
+    def nothing(*_):
+        raise UserError("nothing is left to play")
+
+    monkeypatch.setattr(Piece, "_follow_again", nothing)
+    assert seen(studio, studio.go_on("ann", sitting.name, GoOn(bars=1)))[-1]["errors"] == ["nothing is left to play"]
+    monkeypatch.undo()
+    assert seen(studio, studio.go_on("bob", other.name, GoOn(bars=1)))[-1]["errors"] == []
+    assert len(made(other, 1)) > 0
+
+
+def test_a_disk_that_is_full_is_told_after_the_music(studio, seen, monkeypatch):
+    sitting = studio.begin("ann", Begin(text=TUNE))
+
+    def full(*_):
+        # The page is told meanwhile that nothing grows any more.
+        time.sleep(0.5)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(studio.store, "keep", full)
+    updates = seen(studio, studio.go_on("ann", sitting.name, GoOn(bars=1)))
+    assert updates[-2]["tree"] and updates[-2]["errors"] == []
+    assert "disk is full" in updates[-1]["errors"][0]
+
+
+def test_an_open_piece_is_not_old(models, tmp_path):
+    studio = Studio(tmp_path, models, time_to_live=0.3, at_hand=0)
+    open_one, old = (studio.begin("ann", Begin(text=TUNE)).name for _ in range(2))
+    time.sleep(0.4)
+    studio.picture("ann", open_one)
+    studio.store.clean()
+    assert [told.name for told in studio.store.told("ann")] == [open_one]
 
 
 def test_sessions_leave_memory_and_come_back(models, seen, tmp_path):
