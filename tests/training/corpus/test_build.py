@@ -121,6 +121,18 @@ def test_tunes_come_from_lines_books_and_archives(tunebook, make_tune, tmp_path)
     assert {told["source"] for told in corpus.table("train").to_pylist()} <= {"book", "in", "more"}
 
 
+def test_a_damaged_file_in_an_archive_is_lost_alone(make_tune, tmp_path):
+    packed = tmp_path / "some.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.abc", make_tune(number))
+    packed.write_bytes(packed.read_bytes().replace(make_tune(1).encode(), make_tune(1, "mad eup").encode()))
+    corpus = build([packed], tmp_path / "out", ABC, here(1))
+    assert sorted(documents(corpus)) == ["0.abc", "2.abc"]
+    (left,) = corpus.rejects().to_pylist()
+    assert (left["name"], left["reason"]) == ("some.zip/1.abc", items.NOT_READABLE) and "CRC" in left["detail"]
+
+
 def test_a_corpus_is_not_replaced_unless_it_is_said(collection, corpus):
     with pytest.raises(CorpusError, match="--force"):
         build([collection], corpus.folder, Recipe(), here(1))

@@ -1,6 +1,8 @@
 """The files in an archive one after another, and the lines of a collection of tunes, never more in memory than one."""
 
 import io
+import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,10 +21,15 @@ LINES = (".jsonl", ".jsonl.zst")
 # How far back an archive may refer: 128 MiB.
 WINDOW = 1 << 27
 
-# The name of a file in an archive, its size, and what reads up to so many of its bytes.
+# The name of a file in an archive, its size, and what reads up to so many of its bytes. It raises CorpusError where they
+# cannot be read; the files behind it may be whole.
 Member = tuple[str, int, Callable[[int], bytes]]
 
-BREAKS = (OSError, EOFError, RuntimeError, NotImplementedError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+# What the libraries raise for damaged bytes, a password, or a way of packing that they do not know.
+BREAKS = (
+    *(OSError, EOFError, RuntimeError, ValueError, struct.error),
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError),
+)
 
 
 def is_archive(name: str) -> bool:
@@ -42,8 +49,9 @@ def members(path: Path) -> Iterator[Member]:
 
     Raises CorpusError where the archive cannot be read on; what came before is whole.
     """
-    with _broken(path):
-        yield from _zip(path) if path.name.lower().endswith(ZIPS) else _tar(path)
+    with _broken(str(path)):
+        for name, size, read in _zip(path) if path.name.lower().endswith(ZIPS) else _tar(path):
+            yield name, size, _guarded(name, read)
 
 
 def lines(path: Path, most_bytes: int) -> Iterator[tuple[int, bytes]]:
@@ -51,7 +59,7 @@ def lines(path: Path, most_bytes: int) -> Iterator[tuple[int, bytes]]:
 
     Raises CorpusError where it cannot be read on.
     """
-    with _broken(path), _unpacked(path) as file:
+    with _broken(str(path)), _unpacked(path) as file:
         number = 1
         while line := file.readline(most_bytes + 1):
             yield number, line
@@ -60,16 +68,24 @@ def lines(path: Path, most_bytes: int) -> Iterator[tuple[int, bytes]]:
                 line = file.readline(most_bytes + 1)
 
 
+def _guarded(name: str, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """What reads a member, as `Member` says: it is called by others, where nothing guards it."""
+
+    def guarded(most: int) -> bytes:
+        with _broken(name):
+            return read(most)
+
+    return guarded
+
+
 @contextmanager
-def _broken(path: Path) -> Iterator[None]:
+def _broken(name: str) -> Iterator[None]:
     try:
         yield
-    except zstandard.ZstdError as error:
-        raise CorpusError(f"{path}: cannot be read on ({error})") from error
     except BREAKS as error:
         if isinstance(error, CorpusError):
             raise
-        raise CorpusError(f"{path}: cannot be read on ({error})") from error
+        raise CorpusError(f"{name}: cannot be read on ({error})") from error
 
 
 @contextmanager

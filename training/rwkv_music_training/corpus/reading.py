@@ -98,11 +98,16 @@ class _Reader:
             yield self.left_out(path, items.OTHER_TIER, f"tier {told.tier}", told)
         elif size > self._taking.most_bytes:
             yield self.left_out(path, items.TOO_LARGE, f"{size:,} bytes", told)
-        elif form == ABC:
-            yield from self._tunes(path, read(self._taking.most_bytes), told)
         else:
-            content = read(self._taking.most_bytes)
-            yield Item(self._key(), self._name(path), form, content, told)
+            try:
+                content = read(self._taking.most_bytes)
+            except CorpusError as error:
+                yield self.left_out(path, items.NOT_READABLE, str(error), told)
+                return
+            if form == ABC:
+                yield from self._tunes(path, content, told)
+            else:
+                yield Item(self._key(), self._name(path), form, content, told)
 
     def _is_other_tier(self, told: Told) -> bool:
         return bool(told.tier) and told.tier not in self._taking.tiers
