@@ -1,6 +1,7 @@
 """One tune out of a text that may hold many, complete with what the text says for all of them."""
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 
 from rwkv_music.errors import UserError
@@ -9,6 +10,8 @@ TUNE_START = re.compile(r"^[ \t]*X:(?![|:])", re.MULTILINE)
 FIELD_LINE = re.compile(r"[ \t]*(?:[A-Za-z+]:|%)")
 # Fields that a file may hold once for all of its tunes; those of a tune go before them.
 SHARED = "CILMOQRU"
+# Characters that are copied in all, where every tune of a text gets what is said for all of them.
+MOST_COPIED = 16 << 20
 
 
 def pick_tune(text: str, number: int | None, name: str) -> tuple[str, str]:
@@ -24,20 +27,27 @@ def pick_tune(text: str, number: int | None, name: str) -> tuple[str, str]:
     return _with_common(_compact(tunes[number - 1]), common), remark
 
 
-def every_tune(text: str) -> list[str]:
-    """The tunes of a text in their order, each as `pick_tune` gives it; a text without X: fields is one tune."""
+def every_tune(text: str) -> Iterator[str]:
+    """The tunes of a text in their order, each as `pick_tune` gives it; a text without X: fields is one tune.
+
+    Raises UserError where what is said for all tunes is so long that their text would grow beyond measure.
+    """
     common, tunes = _cut(text)
-    return [_with_common(_compact(tune), common) for tune in tunes]
+    length = sum(map(len, common))
+    if length * len(tunes) > MOST_COPIED:
+        raise UserError(f"{length:,} characters stand before {len(tunes):,} tunes, each of which would get them")
+    return (_with_common(_compact(tune), common) for tune in tunes)
 
 
-def _cut(text: str) -> tuple[str, list[str]]:
-    """What a text says for all of its tunes, and the tunes."""
+def _cut(text: str) -> tuple[list[str], list[str]]:
+    """The lines in which a text says something for all of its tunes, and the tunes."""
     starts = [match.start() for match in TUNE_START.finditer(text)]
     common = text[: starts[0]] if starts else ""
     if not starts or re.search(r"^K:", common, re.MULTILINE):
         starts.insert(0, 0)
         common = ""
-    return common, [text[begin:end] for begin, end in pairwise([*starts, len(text)])]
+    lines = [line for line in common.split("\n") if line.startswith("%%") or (line[:1] in SHARED and line[1:2] == ":")]
+    return lines, [text[begin:end] for begin, end in pairwise([*starts, len(text)])]
 
 
 def _compact(tune: str) -> str:
@@ -56,10 +66,9 @@ def _compact(tune: str) -> str:
     return "".join(f"{line}\n" for line in kept)
 
 
-def _with_common(tune: str, common: str) -> str:
+def _with_common(tune: str, common: list[str]) -> str:
     first, newline, rest = tune.partition("\n")
-    lines = [line for line in common.split("\n") if line.startswith("%%") or (line[:1] in SHARED and line[1:2] == ":")]
     header = re.split(r"^K:", rest, maxsplit=1, flags=re.MULTILINE)[0]
     said = {line[:2] for line in header.split("\n")}
-    shared = [f"{line}\n" for line in lines if line.startswith("%%") or line[:2] not in said]
+    shared = [f"{line}\n" for line in common if line.startswith("%%") or line[:2] not in said]
     return first + newline + "".join(shared) + rest

@@ -3,7 +3,7 @@
 import pytest
 
 from rwkv_music.errors import UserError
-from rwkv_music.tunebook import pick_tune
+from rwkv_music.tunebook import every_tune, pick_tune
 
 BOOK = """% A book
 M:6/8
@@ -52,3 +52,9 @@ def test_notes_are_no_tune_number():
 def test_a_number_that_is_not_there_is_told():
     with pytest.raises(UserError, match="book.abc holds 2 tunes, there is no number 3"):
         pick_tune(BOOK, 3, "book.abc")
+
+
+def test_a_header_for_all_tunes_does_not_grow_a_text_beyond_measure():
+    assert [tune[:3] for tune in every_tune(BOOK)] == ["X:1", "X:2"]
+    with pytest.raises(UserError, match="20,004 characters stand before 1,000 tunes"):
+        every_tune("%%" + 2_000 * "some words" + "\nL:" + "\n" + 1_000 * "X:1\nK:C\n")

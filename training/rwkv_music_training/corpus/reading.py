@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 from rwkv_music.errors import UserError
@@ -119,8 +120,9 @@ class _Reader:
         except UserError as error:
             yield self.left_out(path, items.NOT_READABLE, str(error), told)
             return
-        for number, tune in enumerate(tunes, start=1):
-            name = self._name(path) + (f"#{number}" if len(tunes) > 1 else "")
+        first = list(islice(tunes, 2))
+        for number, tune in enumerate(chain(first, tunes), start=1):
+            name = self._name(path) + (f"#{number}" if len(first) > 1 else "")
             yield Item(self._key(), name, ABC, tune.encode(), told)
 
     def lines(self) -> Iterator[Item | LeftOut]:
