@@ -1,5 +1,7 @@
 """Out of a checkpoint comes a model that everything opens."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,27 @@ def test_a_damaged_checkpoint_is_told_and_gives_no_model(run, tmp_path, capsys):
         assert code == 1 and err.count("\n") == 1 and str(shard) in err
     finally:
         shard.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "reason"),
+    [
+        ("load", [2], "no tensor"),
+        ("float32", [2, -2], "no tensor"),
+        ("float32", [10**9, 10**9], "no room in the files"),
+        ("float32", [0, 2**40, 2**40], "no room in the files"),
+        ("float32", [float("inf")], "not the manifest"),
+    ],
+)
+def test_a_checkpoint_that_tells_lies_is_refused(run, tmp_path, capsys, kind, shape, reason):
+    theirs = tmp_path / "checkpoints" / "step-0000003"
+    shutil.copytree(steps_in(run.folder / "checkpoints")[-1], theirs)
+    manifest = json.loads((theirs / "manifest.json").read_text())
+    name = next(name for name in manifest["tensors"] if name.startswith("weights/"))
+    manifest["tensors"][name] = [kind, shape]
+    (theirs / "manifest.json").write_text(json.dumps(manifest))
+    code, _, err = told(capsys, tmp_path, "--take", "3", "-o", tmp_path / "taken")
+    assert code == 1 and err.count("\n") == 1 and reason in err
 
 
 def test_a_folder_without_checkpoints_is_told(tmp_path, capsys):

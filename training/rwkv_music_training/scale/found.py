@@ -8,6 +8,7 @@ A folder appears under its name only when all of it is written and on the disk, 
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -22,6 +23,14 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 STEP = re.compile(r"step-(\d{7,})", re.ASCII)
 MANIFEST_LIMIT = 64 << 20
+# Bytes of a number of each type that a run may keep.
+TYPES = {
+    **dict.fromkeys(("float64", "int64"), 8),
+    **dict.fromkeys(("float32", "int32"), 4),
+    **dict.fromkeys(("float16", "bfloat16", "int16"), 2),
+    **dict.fromkeys(("uint8", "int8", "bool"), 1),
+}
+MOST_DIMENSIONS = 8
 # A bare name, so that no manifest leads out of its folder.
 SHARD = re.compile(r"[\w][\w.\-]*\.safetensors", re.ASCII)
 
@@ -42,7 +51,7 @@ class Found:
     files: Mapping[str, tuple[int, str]]
     # The name of the best checkpoint when this one was written, itself perhaps.
     best: str | None
-    # Type (as "float32") and shape of each tensor.
+    # Type, one of TYPES, and shape of each tensor.
     tensors: Mapping[str, tuple[str, tuple[int, ...]]]
 
     def damage(self, name: str) -> str | None:
@@ -109,14 +118,30 @@ def read_manifest(path: Path) -> Found:
         step, best = int(values["step"]), values["best"]
     except OSError as error:
         raise CheckpointError(f"{place}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{place}: not the manifest of a checkpoint ({error})") from error
     wrong = next((name for name in files if not SHARD.fullmatch(name)), None)
     if wrong is None and best is not None and not (isinstance(best, str) and STEP.fullmatch(best)):
         wrong = best
     if wrong is not None:
         raise CheckpointError(f"{place}: {wrong!r:.80} is no file of a checkpoint")
+    _check_sizes(place, files, tensors)
     return Found(path, step, told, files, best, tensors)
+
+
+def _check_sizes(
+    place: Path, files: Mapping[str, tuple[int, str]], tensors: Mapping[str, tuple[str, tuple[int, ...]]]
+) -> None:
+    """Raises CheckpointError unless all tensors are of known types and find room in the files, whose sizes `damage` checks."""
+    held, needed = sum(size for size, _ in files.values()), 0
+    for name, (kind, shape) in tensors.items():
+        if kind not in TYPES or len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0:
+            raise CheckpointError(f"{place}: {name!r:.80} is no tensor, with type {kind!r:.20} and shape {shape!s:.60}")
+        # An empty tensor must not be beyond measure along its other dimensions.
+        numbers = math.prod(max(size, 1) for size in shape)
+        needed += TYPES[kind] * numbers if all(shape) else 0
+        if max(needed, numbers) > held:
+            raise CheckpointError(f"{place}: {name!r:.80} has no room in the files, which hold {held:,} bytes")
 
 
 def write_manifest(found: Found) -> None:
