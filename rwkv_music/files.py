@@ -1,6 +1,7 @@
 """Files read within limits and written whole or not at all, under names that overwrite nothing."""
 
 import itertools
+import os
 import re
 import secrets
 import shutil
@@ -102,11 +103,55 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         yield aside
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        aside.rename(folder)
+        put_folder(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def put_folder(made: Path, folder: Path) -> None:
+    """Rename a folder to `folder`, on the same disk; what stood there is gone then, or there as before where that fails.
+
+    Raises OSError.
+    """
+    if not folder.is_dir():
+        made.rename(folder)
+        return
+    # No fixed name: what a killed process left aside may be all that there is of it.
+    old = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.old")
+    folder.rename(old)
+    try:
+        made.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def refuse_replacing(
+    folder: Path, kind: str, marks: Sequence[str], read: Sequence[Path] = (), *, force: bool = False
+) -> None:
+    """Raises FileError when `folder` exists, unless `force` is said and it is an earlier result, or empty.
+
+    kind: what the command makes, as "a corpus"; marks: what every one of them holds; read: files and folders that are read
+    for it, which `folder` must neither be nor hold nor lie in.
+    """
+    if not os.path.lexists(folder):
+        return
+    if folder.name in ("", ".."):
+        raise FileError(f"{folder} cannot be replaced; name a folder")
+    if not force:
+        raise FileError(f"{folder} exists; --force replaces it")
+    target = folder.resolve()
+    for place in read:
+        source = place.resolve()
+        if target.is_relative_to(source) or source.is_relative_to(target):
+            raise FileError(f"{folder} is, holds or lies in {place}, which is read; choose another folder")
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if not is_empty and not all((folder / mark).exists() for mark in marks):
+        raise FileError(f"{folder} is not {kind}, and --force replaces nothing else; choose another folder")
 
 
 def refuse_overwriting(paths: Sequence[Path], *, force: bool = False) -> None:

@@ -2,15 +2,18 @@
 
 import io
 import sys
+from functools import partial
 
 import pytest
 
 from rwkv_music.files import (
     FileError,
     fresh_paths,
+    put_folder,
     read_text,
     refuse_foreign,
     refuse_overwriting,
+    refuse_replacing,
     whole_folder,
     write_whole,
 )
@@ -126,3 +129,38 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path):
     with whole_folder(folder) as aside:
         (aside / "three").write_text("3")
     assert [path.name for path in folder.iterdir()] == ["three"] and list(tmp_path.iterdir()) == [folder]
+
+
+def test_where_a_folder_cannot_be_put_the_old_one_stays(tmp_path):
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "dear").touch()
+    with pytest.raises(OSError):
+        put_folder(tmp_path / "never made", old)
+    assert list(tmp_path.iterdir()) == [old] and (old / "dear").exists()
+
+
+def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
+    for name in ("old", "made"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    put_folder(tmp_path / "made", tmp_path / "link")
+    assert (tmp_path / "old").is_dir() and not (tmp_path / "link").is_symlink()
+
+
+def test_only_what_the_command_makes_is_replaced(tmp_path):
+    made = tmp_path / "made"
+    check = partial(refuse_replacing, made, "a corpus", ["manifest.json"])
+    check()
+    made.mkdir()
+    check(force=True)
+    with pytest.raises(FileError, match="exists; --force"):
+        check()
+    (made / "waltz.abc").touch()
+    with pytest.raises(FileError, match="is not a corpus"):
+        check(force=True)
+    (made / "manifest.json").touch()
+    check([tmp_path / "music"], force=True)
+    for read in (made, made / "waltz.abc", tmp_path):
+        with pytest.raises(FileError, match="which is read"):
+            check([read], force=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rwkv_music.cli import main
+from rwkv_music.files import FileError
 from rwkv_music_tokenizers.abc_tokens import AbcTokenizer, training_text
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.performance_writer import write_performance
@@ -134,8 +135,24 @@ def test_a_damaged_file_in_an_archive_is_lost_alone(make_tune, tmp_path):
 
 
 def test_a_corpus_is_not_replaced_unless_it_is_said(collection, corpus):
-    with pytest.raises(CorpusError, match="--force"):
+    with pytest.raises(FileError, match="--force"):
         build([collection], corpus.folder, Recipe(), here(1))
+
+
+def test_music_is_never_replaced_by_a_corpus(make_tune, tmp_path, capsys):
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tune.abc").write_text(make_tune(1))
+    for out, reason in (("mine", "which is read"), ("theirs", "is not a corpus")):
+        words = [str(tmp_path / "mine"), "-o", str(tmp_path / out), "-t", "abc", "--processes", "1", "--force"]
+        assert main(["corpus", "build", *words]) == 1
+        assert reason in capsys.readouterr().err and (tmp_path / out / "tune.abc").exists()
+
+
+def test_a_corpus_is_replaced_when_it_is_said(tunebook, tmp_path):
+    for force in (False, True):
+        build([tunebook], tmp_path / "out", ABC, here(1), force=force)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_nothing_to_learn_from_is_said_with_the_reasons(tmp_path):

@@ -98,6 +98,17 @@ def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]):
     assert (kept / "README.md").read_text() == "dear to me"
 
 
+def test_only_what_was_made_here_is_replaced(here: Path, capsys: pytest.CaptureFixture[str]):
+    (here / "dear").mkdir()
+    (here / "dear" / "README.md").touch()
+    for out, reason in (("./tunes", "which is read"), ("./dear", "is not a model or style made by finetune")):
+        assert finetune("-o", out, "--force") == 1
+        assert reason in capsys.readouterr().err
+    assert (here / "tunes" / "0.abc").exists() and (here / "dear" / "README.md").exists()
+    for _ in range(2):
+        assert finetune("--method", "state", "--no-samples", "-o", "./made", "--force") == 0
+
+
 def test_a_look_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]):
     before = sorted(here.rglob("*"))
     assert finetune("--look", "-o", "mine") == 0

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rwkv_music.files import refuse_overwriting, whole_folder
+from rwkv_music.files import refuse_overwriting, refuse_replacing, whole_folder
 from rwkv_music_training.corpus.clusters import Clusters, first_of
 from rwkv_music_training.corpus.codes import Code, find_code
 from rwkv_music_training.corpus.corpus import Corpus
@@ -23,6 +23,7 @@ from rwkv_music_training.corpus.errors import CorpusError
 from rwkv_music_training.corpus.fingerprints import DIGEST_BYTES
 from rwkv_music_training.corpus.items import TOLD
 from rwkv_music_training.corpus.shards import (
+    MADE,
     META,
     REJECTS,
     close_shard,
@@ -128,13 +129,12 @@ def export_binidx(corpus: Corpus, split: str, path: Path, *, force: bool = False
 
 
 def import_binidx(path: Path, out: Path, code_name: str, sharing: Sharing, *, force: bool = False) -> Corpus:
-    """Make a corpus of a pair of files whose ids are of a code. Raises CorpusError.
+    """Make a corpus of a pair of files whose ids are of a code. Raises CorpusError, FileError.
 
     Documents get the begin and the end of the code where they lack them, and lose separators (0) at their ends. They are
     taken as they are, neither filtered nor measured: notes and seconds are 0. The same document is in one split only.
     """
-    if out.exists() and not force:
-        raise CorpusError(f"{out} exists; --force replaces it")
+    refuse_replacing(out, *MADE, pair_of(path), force=force)
     code = find_code(code_name)
     pair = open_binidx(path)
     if len(pair.ids) and not 0 <= pair.ids.min() <= pair.ids.max() < code.vocabulary:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rwkv_music.files import whole_folder
+from rwkv_music.files import refuse_replacing, whole_folder
 from rwkv_music_training.corpus.clusters import Sketches, near_clusters
 from rwkv_music_training.corpus.codes import find_code
 from rwkv_music_training.corpus.corpus import Corpus
@@ -23,6 +23,7 @@ from rwkv_music_training.corpus.processes import Workers
 from rwkv_music_training.corpus.reading import read_unit
 from rwkv_music_training.corpus.recipe import Recipe
 from rwkv_music_training.corpus.shards import (
+    MADE,
     META,
     REJECTS,
     Shard,
@@ -82,9 +83,8 @@ def build(
     force: bool = False,
     say: Say = lambda line: None,
 ) -> Corpus:
-    """Make a corpus in the folder `out`, which is whole or untouched. Raises CorpusError."""
-    if out.exists() and not force:
-        raise CorpusError(f"{out} exists; --force replaces it")
+    """Make a corpus in the folder `out`, which is whole or untouched. Raises CorpusError, FileError."""
+    refuse_replacing(out, *MADE, places, force=force)
     try:
         with whole_folder(out) as aside:
             folder = aside / "parts"

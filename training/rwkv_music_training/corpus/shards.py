@@ -21,6 +21,8 @@ from rwkv_music_training.corpus.codes import Code
 # Raised whenever what is kept, or how, is changed.
 FORMAT = 1
 MANIFEST, META, REJECTS = "manifest.json", "meta.parquet", "rejects.parquet"
+# What tells a folder that may be replaced, and how it is called.
+MADE = ("a corpus", (MANIFEST, META))
 # Ids of a shard, about: 256 MiB of two bytes each.
 IDS_A_SHARD = 1 << 27
 

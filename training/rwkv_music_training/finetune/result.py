@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rwkv_music.files import put_folder, refuse_replacing
 from rwkv_music.library import CONFIG, user_models_folder
 from rwkv_music_training.finetune.card import card
 from rwkv_music_training.finetune.comparing import Comparison
@@ -14,7 +16,7 @@ from rwkv_music_training.learning.progress import Progress
 
 # What is kept of the run.
 KEPT = ("config.yaml", "curve.csv", "steps.jsonl", "report.html")
-README = "README.md"
+README, TRAINING = "README.md", "training"
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,22 @@ class Place:
     folder: Path
     # What it is called in config.json, and by `generate` where it lies among the user's models.
     name: str
+    # What was made here before may be replaced.
     force: bool = False
+
+    def check(self, places: Sequence[Path] = ()) -> None:
+        """Raises FileError for what is there already and must stay. places: what is read, which is never replaced."""
+        made = "a model or style made by finetune"
+        refuse_replacing(self.folder, made, (CONFIG, README, TRAINING), places, force=self.force)
 
 
 def place_of(out: str, force: bool) -> Place:
-    """A path, or a name among the user's models. Raises FinetuneError for what is there already, without `force`."""
+    """A path, or a name among the user's models. Raises FinetuneError for what is neither."""
     path = Path(out)
     named = len(path.parts) == 1 and not out.startswith(("~", "."))
     folder = (user_models_folder() / out if named else path.expanduser()).absolute()
     if not folder.name:
         raise FinetuneError(f"'{out}' is no name for a model")
-    if folder.exists() and not force:
-        raise FinetuneError(f"{folder} exists; --force replaces it")
     return Place(folder, folder.name, force)
 
 
@@ -52,7 +58,7 @@ class Result:
 
 
 def keep_result(place: Place, work: Path, preflight: Preflight, comparison: Comparison, progress: Progress) -> Result:
-    """Put the folder together beside its place, and then into it."""
+    """Put the folder together beside its place, and then into it. Raises FileError where something came to be there meanwhile."""
     ready = work / "result"
     shutil.copytree(work / "run" / "best", ready)
     size = sum(path.stat().st_size for path in ready.iterdir() if path.name != CONFIG)
@@ -70,15 +76,12 @@ def keep_result(place: Place, work: Path, preflight: Preflight, comparison: Comp
     (ready / README).write_text(text, encoding="utf-8")
     if samples:
         shutil.copytree(work / "samples", ready / "samples")
-    (ready / "training").mkdir()
+    (ready / TRAINING).mkdir()
     for name in KEPT:
         if (work / "run" / name).is_file():
-            shutil.copy2(work / "run" / name, ready / "training" / name)
-    if place.folder.exists():
-        if not place.force:
-            raise FinetuneError(f"{place.folder} has come to be meanwhile; --force replaces it")
-        shutil.rmtree(place.folder)
-    ready.rename(place.folder)
+            shutil.copy2(work / "run" / name, ready / TRAINING / name)
+    place.check()
+    put_folder(ready, place.folder)
     return result
 
 
