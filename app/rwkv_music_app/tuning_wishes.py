@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rwkv_music.catalogue import published_models
 from rwkv_music.errors import UserError
-from rwkv_music.library import EMBEDDED, STYLE, STYLES, WEIGHTS, embedded_models, user_models, user_models_folder
+from rwkv_music.library import STYLE, WEIGHTS, embedded_models, user_models, user_models_folder
+from rwkv_music.names import check_name, is_plain_name
 from rwkv_music.terminal import without_controls
 
 KINDS = (".abc", ".mid", ".midi", ".kar", ".musicxml", ".xml", ".mxl")
@@ -16,9 +16,6 @@ MOST_FILES = 500
 MOST_BYTES = 32 << 20
 MOST_MINUTES = 60
 MOST_STEPS = 10_000
-# Names of styles, of models and of folders are the same names.
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-LONGEST_NAME = 40
 LONGEST_FILE_NAME = 80
 
 
@@ -37,7 +34,7 @@ class Wish:
     steps: int = 0
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name) or len(self.name) > LONGEST_NAME:
+        if not is_plain_name(self.name):
             raise UserError("a style's name has letters a to z, digits and dashes, as in slow-waltzes")
         if not 1 <= self.minutes <= MOST_MINUTES:
             raise UserError(f"1 to {MOST_MINUTES} minutes")
@@ -48,11 +45,10 @@ class Wish:
 
     def check_free(self) -> None:
         """Raises UserError where the name is somebody else's, or that of a style that was not to be replaced."""
-        styles = [*EMBEDDED.glob(f"*/{STYLES}/*.safetensors"), *user_models_folder().glob(f"*/{STYLES}/*.safetensors")]
-        theirs = {*embedded_models(), *user_models(), *published_models(), *(path.stem for path in styles)}
+        check_name(self.name)
         place = user_models_folder() / self.name
         tuned = (place / STYLE).is_file() and not (place / WEIGHTS).exists()
-        if self.name in theirs or (place.exists() and not tuned):
+        if place.exists() and not tuned:
             raise UserError(f"something else is called {self.name}: choose another name")
         if tuned and not self.replace:
             raise UserError(f"there is a style {self.name}: choose another name, or say that it is to be replaced")
@@ -63,15 +59,15 @@ def shown(file: Path) -> str:
     return without_controls(file.name)[-LONGEST_FILE_NAME:]
 
 
-def plain_name(text: str) -> str:
-    """A name as a style may have it, of what somebody typed."""
+def typed_name(text: str) -> str:
+    """What somebody typed as a name is usually meant; what else is in it is for `Wish` to refuse."""
     return re.sub(r"[\s_]+", "-", text.strip().lower())
 
 
 def style_file(name: str) -> Path | None:
     """The file of a style that was tuned here; None where there is none of that name."""
     path = user_models_folder() / name / STYLE
-    return path if NAME.fullmatch(name) and path.is_file() else None
+    return path if is_plain_name(name) and path.is_file() else None
 
 
 def check_files(files: Sequence[Path]) -> None:

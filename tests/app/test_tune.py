@@ -17,7 +17,7 @@ from rwkv_music_app.page.form import kind_of, styles_on_offer
 from rwkv_music_app.server import make_server
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.tuning import Tunings
-from rwkv_music_app.tuning_wishes import Wish, plain_name
+from rwkv_music_app.tuning_wishes import Wish, typed_name
 from rwkv_music_app.wants import Begin, GoOn
 
 # Seconds: this machine may be busy.
@@ -176,7 +176,7 @@ def test_a_name_that_could_be_anything_else_is_refused(name):
 
 
 def test_what_people_type_becomes_a_name():
-    assert Wish(plain_name("  My slow_Waltzes ")).name == "my-slow-waltzes"
+    assert Wish(typed_name("  My slow_Waltzes ")).name == "my-slow-waltzes"
 
 
 @pytest.mark.parametrize("name", ["abc-folk", "midi-score", "mazurka", "midi-piano"])

@@ -16,7 +16,7 @@ from rwkv_music_app.gate import owner_in
 from rwkv_music_app.page import brand
 from rwkv_music_app.telling import told
 from rwkv_music_app.tuning import Tunings
-from rwkv_music_app.tuning_wishes import KINDS, MOST_MINUTES, MOST_STEPS, Wish, plain_name, style_file
+from rwkv_music_app.tuning_wishes import KINDS, MOST_MINUTES, MOST_STEPS, Wish, style_file, typed_name
 
 MINE = (UserError, OSError)
 BY_ITSELF = "The one for this music"
@@ -118,7 +118,7 @@ def _wish_of(values: tuple[Any, ...]) -> tuple[list[Path], Wish]:
     """Raises UserError."""
     files, name, replace, minutes, model, steps = values
     model = "" if model == BY_ITSELF else str(model)
-    wish = Wish(plain_name(str(name or "")), float(minutes or 0), model, bool(replace), int(steps or 0))
+    wish = Wish(typed_name(str(name or "")), float(minutes or 0), model, bool(replace), int(steps or 0))
     return [Path(file) for file in files or ()], wish
 
 

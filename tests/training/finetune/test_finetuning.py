@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from rwkv_music import library
 from rwkv_music.cli import main
 from rwkv_music.engine import Engine
+from rwkv_music.errors import UserError
 from rwkv_music.model.initial import initial_weights, standard_spec
 from rwkv_music_training.finetune import choices, comparing
 from rwkv_music_training.finetune.result import place_of
@@ -27,6 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(comparing, "LONGEST_SAMPLE", 30)
     monkeypatch.setattr(library, "user_models_folder", lambda: tmp_path / "models")
     monkeypatch.setattr("rwkv_music_training.finetune.result.user_models_folder", lambda: tmp_path / "models")
+    monkeypatch.setattr("rwkv_music.names.user_models_folder", lambda: tmp_path / "models")
     tunes = tmp_path / "tunes"
     tunes.mkdir()
     for number in range(6):
@@ -148,3 +150,21 @@ def test_a_name_lies_among_the_models_and_a_path_where_it_says(here: Path):
     assert place_of("some/where", False).folder == here / "some" / "where"
     with pytest.raises(FinetuneError, match="no name"):
         place_of("/", False)
+
+
+@pytest.mark.parametrize("name", ["abc-folk", "mazurka", "midi-piano", "a+b", "a:1", "Waltzes"])
+def test_a_name_that_stands_for_something_else_is_refused(here: Path, name: str):
+    with pytest.raises(UserError):
+        place_of(name, False)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("Grandma's Wälzer_2+3", "grandmas-walzer-2-3"), ("x" * 50, "x" * 40), ("a.tar.gz", "a-tar")]
+)
+def test_what_a_folder_is_called_becomes_a_plain_name(here: Path, folder: str, name: str):
+    assert place_of(None, False, here / folder).name == name
+
+
+def test_a_folder_whose_name_gives_none_needs_one(here: Path):
+    with pytest.raises(FinetuneError, match="-o NAME"):
+        place_of(None, False, here / "音楽")

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         track=tuple(args.track),
     )
-    place = place_of(args.out or args.places[0].resolve().stem, args.force)
+    place = place_of(args.out, args.force, args.places[0])
     if not args.look:
         place.check(args.places)
     lines = Lines(show) if args.json else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rwkv_music.files import put_folder, refuse_replacing
 from rwkv_music.library import CONFIG, user_models_folder
+from rwkv_music.names import check_name, plain_name
 from rwkv_music_training.finetune.card import card
 from rwkv_music_training.finetune.comparing import Comparison
 from rwkv_music_training.finetune.preflight import Preflight
@@ -35,13 +36,22 @@ class Place:
         refuse_replacing(self.folder, made, (CONFIG, README, TRAINING), places, force=self.force)
 
 
-def place_of(out: str, force: bool) -> Place:
-    """A path, or a name among the user's models. Raises FinetuneError for what is neither."""
+def place_of(out: str | None, force: bool, first: Path = Path()) -> Place:
+    """A path, or a name among the user's models; by default what `first`, the first place read, is called.
+
+    Raises UserError for what is neither, and for a name that stands for something else.
+    """
+    if not out:
+        out = plain_name(first.resolve().stem)
+        if not out:
+            raise FinetuneError(f"{first} gives the result no name; say one with -o NAME")
     path = Path(out)
     named = len(path.parts) == 1 and not out.startswith(("~", "."))
     folder = (user_models_folder() / out if named else path.expanduser()).absolute()
     if not folder.name:
         raise FinetuneError(f"'{out}' is no name for a model")
+    if folder.parent == user_models_folder().absolute():
+        check_name(folder.name)
     return Place(folder, folder.name, force)
 
 
