@@ -12,8 +12,9 @@ from rwkv_music.errors import UserError
 from rwkv_music.render.errors import RenderError
 from rwkv_music_app.api.application import make_api
 from rwkv_music_app.api.metrics import Metrics
-from rwkv_music_app.api.refusals import add_refusals
+from rwkv_music_app.api.refusals import LATER, add_refusals
 from rwkv_music_app.assets import BASE, content
+from rwkv_music_app.batcher import BusyError
 from rwkv_music_app.gate import Asgi, Gate, owner_of
 from rwkv_music_app.memory import give_back
 from rwkv_music_app.sheets import add_sheets
@@ -122,6 +123,8 @@ def add_files(app: FastAPI, notes: Notes | None) -> None:
             found = notes.wav(instrument, note)
         except ValueError as error:
             return PlainTextResponse(told(error), 404)
+        except BusyError as error:
+            return PlainTextResponse(told(error), 503, LATER)
         except (RenderError, OSError) as error:
             return PlainTextResponse(told(error), 500)
         return Response(found, media_type="audio/wav", headers={"cache-control": "public, max-age=86400"})
@@ -147,5 +150,7 @@ def _file(content: Callable[[], bytes], form: str, name: str) -> Response:
         return attached(content(), KINDS.get(form, SESSION_KIND), name)
     except NoSessionError as error:
         return PlainTextResponse(told(error), 404)
+    except BusyError as error:
+        return PlainTextResponse(told(error), 503, LATER)
     except (UserError, NotationError, OSError) as error:
         return PlainTextResponse(told(error), 422)

@@ -28,12 +28,13 @@ from rwkv_music_app.showing import Showing
 from rwkv_music_app.sitting import Asked, Sitting
 from rwkv_music_app.store import NoSessionError, SessionStore
 from rwkv_music_app.tree import fork_of, picture
+from rwkv_music_app.turns import Turns
 from rwkv_music_app.wants import MOST_TAKES, Begin, GoOn, Wish
 
 # Formats of a download.
 FORMATS = ("abc", "mid", "musicxml", "svg", "pdf", "wav")
-# Downloads that are engraved or played at the same time.
-AT_ONCE = 2
+# Downloads that are engraved or played at the same time, and that wait for it.
+AT_ONCE, WAITING = 2, 6
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +54,7 @@ class Studio:
         self._places: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._showing = Showing(self._growths)
-        self._exports = threading.BoundedSemaphore(AT_ONCE)
+        self._exports = Turns(AT_ONCE, WAITING)
         self._settling = ThreadPoolExecutor(2, thread_name_prefix="rwkv-music-settling")
 
     def begin(self, owner: str, begin: Begin, key: str = "") -> Sitting:
