@@ -35,6 +35,8 @@ STATES = (64 << 20, 120.0)
 # Requests that change something or cost something: so many at once from one address, and so many a second after that.
 BURST, RATE = 60.0, 12.0
 MOST_CLIENTS = 10_000
+# In paths of what is engraved, played or written before it is sent.
+DEAR = ("/take/", "/shared/", "/session/")
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 # Gradio's templates are functions made of text, hence eval; nothing may be asked of any other server.
 POLICY = (
@@ -154,7 +156,7 @@ def owner_in(cookie: str) -> str:
 
 def is_dear(path: str) -> bool:
     """Also looking at it costs something."""
-    return "/take/" in path or "/shared/" in path or is_for_programs(path)
+    return any(part in path for part in DEAR) or is_for_programs(path)
 
 
 def is_for_programs(path: str) -> bool:

@@ -171,6 +171,15 @@ def test_too_many_requests_are_refused(app):
     assert TestClient(app, base_url=LOCAL, client=("10.0.0.10", 1)).post("/studio/nothing").status_code == 404
 
 
+def test_downloads_count_as_requests_and_notes_that_the_page_plays_do_not(app):
+    def answers(client: str, path: str) -> set[int]:
+        browser = TestClient(app, base_url=LOCAL, client=(client, 1))
+        return {browser.get(path).status_code for _ in range(int(BURST) + 40)}
+
+    assert answers("10.0.0.11", "/studio/session/nothing.rwkvsession") == {404, 429}
+    assert answers("10.0.0.12", "/studio/sf/flute-mp3/A4.mp3") == {200}
+
+
 def test_a_password_is_asked_for_before_anything_else():
     async def page(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
