@@ -1,5 +1,6 @@
 """The studio as a web server: the page, the files it loads, notes to hear, and takes to download."""
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ FOREVER = "public, max-age=31536000, immutable"
 # Seconds between two looks for sessions that are old, and after which memory goes back to the system.
 CLEANING = 600.0
 GIVING_BACK = 30.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,11 @@ def _cleaning(studio: Studio, tunings: Tunings | None):
 
         def regularly(seconds: float, work: Callable[[], None]) -> None:
             while not over.wait(seconds):
-                work()
+                try:
+                    work()
+                except OSError as error:
+                    # A disk that cannot be read now may be there the next time.
+                    _log.error("what is old could not be let go of: %s", error)
 
         for seconds, work in ((CLEANING, studio.clean), (GIVING_BACK, give_back)):
             threading.Thread(target=regularly, args=(seconds, work), name="rwkv-music-cleaning", daemon=True).start()

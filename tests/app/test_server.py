@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from rwkv_music_app.assets import FOLDER, content, vendored
 from rwkv_music_app.gate import BURST, MOST_BYTES, Gate, owner_in
 from rwkv_music_app.models import Models
-from rwkv_music_app.server import Openness, make_server, told
+from rwkv_music_app.server import Openness, _cleaning, make_server, told
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.wants import Begin, GoOn
@@ -239,6 +242,23 @@ def test_only_our_files_are_files():
     for name in ("vendor.json", "../server.py", "nothing.js"):
         with pytest.raises(KeyError):
             content(name)
+
+
+def test_cleaning_goes_on_after_a_disk_that_failed_once(monkeypatch):
+    monkeypatch.setattr("rwkv_music_app.server.CLEANING", 0.001)
+    again, looks = threading.Event(), []
+
+    def clean() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("the disk is away")
+        again.set()
+
+    async def live() -> bool:
+        async with _cleaning(SimpleNamespace(clean=clean, close=int), None)(FastAPI()):  # type: ignore[arg-type]
+            return await asyncio.to_thread(again.wait, 5)
+
+    assert asyncio.run(live())
 
 
 def test_who_is_asked_for_nothing_is_on_this_machine():
