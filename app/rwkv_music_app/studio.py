@@ -60,13 +60,15 @@ class Studio:
     def begin(self, owner: str, begin: Begin, key: str = "") -> Sitting:
         """A session of a new piece; nothing is made yet. The same key of the same owner finds the piece begun with it.
 
-        Raises UserError, NotationError, OSError.
+        Raises UserError, KeyReusedError where another beginning came with it, NotationError, OSError.
         """
         name = hashlib.sha256(f"{owner} {key}".encode()).hexdigest()[:32] if key else ""
         if key:
             with suppress(NoSessionError):
-                return self.store.get(owner, name)
-        return self.store.add(owner, *self._session(begin), name)
+                return _begun_so(self.store.get(owner, name), begin)
+        sitting = self.store.add(owner, *self._session(begin), name, begin.fingerprint if key else "")
+        # Somebody may have come with the same key meanwhile.
+        return _begun_so(sitting, begin)
 
     def warm_up(self) -> None:
         """Compose a bar that nobody hears, so that nobody waits for machine code. Raises UserError, OSError."""
@@ -128,7 +130,7 @@ class Studio:
             with sitting.lock:
                 asked = sitting.asked.get(wish.key_hash)
                 if asked is not None and asked.fingerprint != wish.fingerprint:
-                    raise KeyReusedError("this key came with another request before: choose a new one")
+                    raise _reused()
                 growth = self._growths.get(name)
                 if asked is None or growth is None or growth.numbers[0] != asked.first:
                     return self._granted(owner, sitting, wish)
@@ -354,6 +356,17 @@ class Studio:
             return usual_run(options, bars=how.bars, end=how.end or None, limits=how.limits())
         except ValueError as error:
             raise UserError(str(error)) from None
+
+
+def _begun_so(sitting: Sitting, begin: Begin) -> Sitting:
+    """A session, if it begins so as far as is known. Raises KeyReusedError."""
+    if sitting.begun_with not in ("", begin.fingerprint):
+        raise _reused()
+    return sitting
+
+
+def _reused() -> KeyReusedError:
+    return KeyReusedError("this key came with another request before: choose a new one")
 
 
 def _go_to(session: Session, take: int) -> None:
