@@ -22,7 +22,7 @@ from rwkv_music_app.sheets import add_sheets
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
-from rwkv_music_app.telling import KINDS, SESSION_KIND, attached, told
+from rwkv_music_app.telling import KINDS, SESSION_KIND, attached, hide, told
 from rwkv_music_app.tuning import Tunings
 from rwkv_music_tokenizers.errors import NotationError
 
@@ -76,6 +76,7 @@ def make_service(studio: Studio, openness: Openness = ON_THIS_MACHINE) -> Asgi:
 
 def _with_api(studio: Studio, tunings: Tunings | None) -> tuple[FastAPI, Metrics]:
     """What every server has, and its numbers."""
+    hide(studio.store.folder)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, tunings))
     add_refusals(app)
     metrics = Metrics(studio)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +14,10 @@ from fastapi.testclient import TestClient
 from rwkv_music_app.assets import FOLDER, content, vendored
 from rwkv_music_app.gate import BURST, MOST_BYTES, Gate, owner_in
 from rwkv_music_app.models import Models
-from rwkv_music_app.server import Openness, _cleaning, make_server, told
+from rwkv_music_app.server import Openness, _cleaning, make_server
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.studio import Studio
+from rwkv_music_app.telling import hide, told
 from rwkv_music_app.wants import Begin, GoOn
 
 LOCAL = "http://127.0.0.1:7860"
@@ -222,11 +224,21 @@ def test_wishes_of_others_are_not_heard(app, client, made):
             assert client.post("/gradio_api/component_server", json=body).json()["tree"]["takes"]
 
 
-def test_errors_tell_no_paths():
+def test_errors_tell_no_paths(tmp_path):
     assert told(ValueError("/usr/share/sounds/sf2/a.sf2: cannot play")) == "a.sf2: cannot play"
     assert told(ValueError(r"C:\Users\me\x.mid: no")) == "x.mid: no"
     assert "/" not in told(OSError(2, "No such file", "/home/me/secret"))
-    assert told(ValueError("a bar of 6/8 is 7/8 long")) == "a bar of 6/8 is 7/8 long"
+    assert told(ValueError(r"C:\Users\Anna Berg\My Music\bb.rwkvsession: damaged")) == "bb.rwkvsession: damaged"
+    assert told(ValueError("there is no folder '/opt/music/deep/er'")) == "there is no folder 'er'"
+    home, folder = Path.home(), tmp_path / "of Anna Berg"
+    assert told(ValueError(f"not in {home} and not in {home / 'x' / 'y.abc'}")) == "not in  and not in y.abc"
+    hide(folder)
+    assert told(ValueError(f"one of {folder / 'a' / 'b.mid'} is gone")) == "one of b.mid is gone"
+
+
+@pytest.mark.parametrize("music", ["a bar of 6/8 is 7/8 long", "M:6/8/4", "'A/2/2B' and /2/4 or c/d/e", r"\"2/4\" 3/4"])
+def test_music_is_no_path(music):
+    assert told(ValueError(music)) == music
 
 
 def test_what_others_wrote_is_what_was_fetched():
