@@ -128,12 +128,12 @@ def add_files(app: FastAPI, notes: Notes | None) -> None:
             return PlainTextResponse("there is no soundfont: rwkv-music doctor tells more", 404)
         try:
             found = notes.wav(instrument, note)
-        except ValueError as error:
-            return PlainTextResponse(told(error), 404)
         except BusyError as error:
             return PlainTextResponse(told(error), 503, LATER)
         except (RenderError, OSError) as error:
             return PlainTextResponse(told(error), 500)
+        except ValueError as error:
+            return PlainTextResponse(told(error), 404)
         return Response(found, media_type="audio/wav", headers={"cache-control": "public, max-age=86400"})
 
 

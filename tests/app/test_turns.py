@@ -5,10 +5,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from rwkv_music.works import Tune
 from rwkv_music_app import sheets, sound, studio
 from rwkv_music_app.batcher import BusyError
+from rwkv_music_app.server import add_files
 from rwkv_music_app.turns import Turns
 from rwkv_music_app.wants import Begin
 
@@ -64,5 +67,7 @@ def test_nobody_waits_for_a_sheet_or_a_note_that_is_there(studio, tmp_path, monk
     assert (drawings.drawing("ann", piece, 0, 0, 640), notes.wav("flute", "A4")) == ("<svg/>", b"note")
     with pytest.raises(BusyError):
         drawings.drawing("ann", piece, 0, 0, 960)
-    with pytest.raises(BusyError):
-        notes.wav("flute", "B4")
+    app = FastAPI()
+    add_files(app, notes)
+    # The page asks once more then.
+    assert TestClient(app).get("/studio/sf/flute-mp3/B4.mp3").status_code == 503
