@@ -19,7 +19,8 @@ from rwkv_music.errors import UsageError, UserError
 from rwkv_music.render.errors import SoundfontError
 from rwkv_music.terminal import tell
 from rwkv_music.usual import usual_threads
-from rwkv_music_app.listening import address_of, is_local, listen, read_auth, run_server, warn_where_open
+from rwkv_music_app.gate import is_local
+from rwkv_music_app.listening import address_of, listen, read_auth, run_server, warn_where_open
 from rwkv_music_app.models import Models
 from rwkv_music_app.server import Openness, make_server
 from rwkv_music_app.share import share

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hmac
+import ipaddress
 import json
 import re
 import secrets
@@ -35,7 +36,8 @@ STATES = (64 << 20, 120.0)
 # Requests that change something or cost something: so many at once from one address, and so many a second after that.
 BURST, RATE = 60.0, 12.0
 MOST_CLIENTS = 10_000
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
+# In paths of what is engraved, played or written before it is sent.
+DEAR = ("/take/", "/shared/", "/session/")
 # Gradio's templates are functions made of text, hence eval; nothing may be asked of any other server.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -101,7 +103,7 @@ class Gate:
         """Raises Refused for who may not, for another site's page, and for too many requests."""
         host = headers.get("host", "")
         name = _name(host)
-        if self._local and name not in (*LOCAL, *([self._link] if self._link else [])):
+        if self._local and not is_local(name.strip("[]")) and not (self._link and name == self._link):
             raise Refused(403, "this studio answers on its own machine only")
         if self._auth is not None and not _is_known(headers.get("authorization", ""), self._auth):
             raise Refused(401, "who are you?")
@@ -152,9 +154,17 @@ def owner_in(cookie: str) -> str:
     return ""
 
 
+def is_local(host: str) -> bool:
+    """Nobody can reach it from another machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_dear(path: str) -> bool:
     """Also looking at it costs something."""
-    return "/take/" in path or "/shared/" in path or is_for_programs(path)
+    return any(part in path for part in DEAR) or is_for_programs(path)
 
 
 def is_for_programs(path: str) -> bool:

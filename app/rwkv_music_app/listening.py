@@ -1,7 +1,6 @@
 """Where a server listens and whom it asks for a password, as the command line says it; and how it runs."""
 
 import gc
-import ipaddress
 import socket
 
 import uvicorn
@@ -22,14 +21,6 @@ def read_auth(text: str | None) -> tuple[str, str] | None:
     if not (user and colon and len(password) >= 8):
         raise UsageError("--auth takes USER:PASSWORD, the password having 8 characters or more")
     return user, password
-
-
-def is_local(host: str) -> bool:
-    """Nobody can reach it from another machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -7,7 +7,8 @@ import platformdirs
 from rwkv_music.checkpoint.load import CheckpointError
 from rwkv_music.errors import UsageError
 from rwkv_music.terminal import tell
-from rwkv_music_app.listening import address_of, is_local, listen, read_auth, run_server, warn_where_open
+from rwkv_music_app.gate import is_local
+from rwkv_music_app.listening import address_of, listen, read_auth, run_server, warn_where_open
 from rwkv_music_app.replicas import Scale, serve_replicas
 from rwkv_music_app.server import Openness, make_service
 from rwkv_music_app.service import Service

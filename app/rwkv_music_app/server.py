@@ -1,5 +1,6 @@
 """The studio as a web server: the page, the files it loads, notes to hear, and takes to download."""
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,15 +13,16 @@ from rwkv_music.errors import UserError
 from rwkv_music.render.errors import RenderError
 from rwkv_music_app.api.application import make_api
 from rwkv_music_app.api.metrics import Metrics
-from rwkv_music_app.api.refusals import add_refusals
+from rwkv_music_app.api.refusals import LATER, add_refusals
 from rwkv_music_app.assets import BASE, content
+from rwkv_music_app.batcher import BusyError
 from rwkv_music_app.gate import Asgi, Gate, owner_of
 from rwkv_music_app.memory import give_back
 from rwkv_music_app.sheets import add_sheets
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
-from rwkv_music_app.telling import KINDS, SESSION_KIND, attached, told
+from rwkv_music_app.telling import KINDS, SESSION_KIND, attached, hide, told
 from rwkv_music_app.tuning import Tunings
 from rwkv_music_tokenizers.errors import NotationError
 
@@ -28,6 +30,7 @@ FOREVER = "public, max-age=31536000, immutable"
 # Seconds between two looks for sessions that are old, and after which memory goes back to the system.
 CLEANING = 600.0
 GIVING_BACK = 30.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def make_service(studio: Studio, openness: Openness = ON_THIS_MACHINE) -> Asgi:
 
 def _with_api(studio: Studio, tunings: Tunings | None) -> tuple[FastAPI, Metrics]:
     """What every server has, and its numbers."""
+    hide(studio.store.folder)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=_cleaning(studio, tunings))
     add_refusals(app)
     metrics = Metrics(studio)
@@ -87,7 +91,11 @@ def _cleaning(studio: Studio, tunings: Tunings | None):
 
         def regularly(seconds: float, work: Callable[[], None]) -> None:
             while not over.wait(seconds):
-                work()
+                try:
+                    work()
+                except OSError as error:
+                    # A disk that cannot be read now may be there the next time.
+                    _log.error("what is old could not be let go of: %s", error)
 
         for seconds, work in ((CLEANING, studio.clean), (GIVING_BACK, give_back)):
             threading.Thread(target=regularly, args=(seconds, work), name="rwkv-music-cleaning", daemon=True).start()
@@ -120,10 +128,12 @@ def add_files(app: FastAPI, notes: Notes | None) -> None:
             return PlainTextResponse("there is no soundfont: rwkv-music doctor tells more", 404)
         try:
             found = notes.wav(instrument, note)
-        except ValueError as error:
-            return PlainTextResponse(told(error), 404)
+        except BusyError as error:
+            return PlainTextResponse(told(error), 503, LATER)
         except (RenderError, OSError) as error:
             return PlainTextResponse(told(error), 500)
+        except ValueError as error:
+            return PlainTextResponse(told(error), 404)
         return Response(found, media_type="audio/wav", headers={"cache-control": "public, max-age=86400"})
 
 
@@ -147,5 +157,7 @@ def _file(content: Callable[[], bytes], form: str, name: str) -> Response:
         return attached(content(), KINDS.get(form, SESSION_KIND), name)
     except NoSessionError as error:
         return PlainTextResponse(told(error), 404)
+    except BusyError as error:
+        return PlainTextResponse(told(error), 503, LATER)
     except (UserError, NotationError, OSError) as error:
         return PlainTextResponse(told(error), 422)

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 
 from rwkv_music_app.batcher import PATIENCE
 from rwkv_music_app.errors import GrowingError, growing
-from rwkv_music_app.store import NAME, SessionStore, Sitting
+from rwkv_music_app.sitting import Sitting
+from rwkv_music_app.store import NAME, SessionStore
 
 # Seconds between two looks whether somebody wants a session to be stopped, and whether it has.
 WATCHING = 0.1

@@ -16,6 +16,7 @@ from rwkv_music_app.gate import owner_of
 from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.telling import told
+from rwkv_music_app.turns import Turns
 from rwkv_music_app.windows import bars_before, window_of, windows
 from rwkv_music_tokenizers.errors import NotationError
 from rwkv_music_tokenizers.score import Meter, Score
@@ -24,8 +25,8 @@ from rwkv_music_tokenizers.score import Meter, Score
 NARROWEST, WIDEST, STEP = 320, 1040, 80
 # Percent of the engraver's own size.
 SCALE = 40
-# Windows that are engraved at the same time, and seconds that one may take.
-AT_ONCE, TIME_LIMIT = 2, 20.0
+# Windows that are engraved at the same time, those that wait for it, and seconds that one may take.
+AT_ONCE, WAITING, TIME_LIMIT = 2, 8, 20.0
 # Bytes of drawings, and scores, that are kept.
 MOST_BYTES = 64 << 20
 MOST_SCORES = 8
@@ -42,7 +43,7 @@ class Sheets:
     def __init__(self, studio: Studio):
         self._studio = studio
         self._lock = threading.Lock()
-        self._engraving = threading.BoundedSemaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE, WAITING)
         # Names of windows and scores of takes at some length; those used last stand last.
         self._scores: OrderedDict[tuple[str, int, int], tuple[tuple[str, ...], Score]] = OrderedDict()
         self._drawings: OrderedDict[Key, str] = OrderedDict()
@@ -51,14 +52,17 @@ class Sheets:
     def drawing(self, owner: str, session: str, take: int, number: int, width: int) -> str:
         """A window of a performance by its number, as an SVG about so many CSS pixels wide.
 
-        Raises NoSessionError, and UserError or NotationError where there is nothing to draw.
+        Raises NoSessionError, BusyError, and UserError or NotationError where there is nothing to draw.
         """
         names, score = self._score(owner, session, take)
         if not 0 <= number < len(names):
             raise UserError("there is no such part of the sheet")
         width = min(WIDEST, max(NARROWEST, width)) // STEP * STEP
         key = (session, take, number, names[number], width)
-        with self._engraving:
+        if (found := self._known(key)) is not None:
+            return found
+        with self._turns:
+            # Whoever was before may have drawn the same.
             found = self._known(key)
             if found is None:
                 found = _drawn(score, number, width)

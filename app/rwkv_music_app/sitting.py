@@ -51,6 +51,8 @@ class Sitting:
     shared: dict[int, str] = field(default_factory=dict)
     # By the hash of the key that a wish came with; the newest stands last.
     asked: dict[str, Asked] = field(default_factory=dict)
+    # The fingerprint of how it begins, where a key came with that.
+    begun_with: str = ""
     # Bits of each take's tokens but the first, of the prompt on; of those that were read or made here.
     _bits: dict[int, np.ndarray] = field(default_factory=dict)
     # Bars of each take by its length.
@@ -137,6 +139,7 @@ class Sitting:
             "takes": len(self.session.takes) - 1,
             "shared": [[take, token] for take, token in self.shared.items()],
             "asked": {key: vars(asked) for key, asked in self.asked.items()},
+            "begun_with": self.begun_with,
         }
 
 

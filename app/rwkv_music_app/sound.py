@@ -2,7 +2,6 @@
 
 import io
 import re
-import threading
 import wave
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from rwkv_music.files import write_whole
 from rwkv_music.instruments import programs
 from rwkv_music.render.errors import RenderError
 from rwkv_music.render.soundfonts import find_soundfont
+from rwkv_music_app.turns import Turns
 
 DRUMS = "percussion"
 DRUM_CHANNEL = 9
@@ -30,8 +30,8 @@ THINNED = 2
 SILENCE = 1 / 2048
 # Bytes of notes on disk: those that were asked for longest ago go first.
 CACHE = 256 << 20
-# Notes that are rendered at the same time.
-AT_ONCE = 2
+# Notes that are rendered at the same time, and that wait for it: a page asks for six at once.
+AT_ONCE, WAITING = 2, 12
 
 
 @cache
@@ -60,10 +60,10 @@ class Notes:
         self.folder = folder / f"{self._font.stem}-{stat.st_size:x}-{int(stat.st_mtime):x}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._cache = cache
-        self._rendering = threading.BoundedSemaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE, WAITING)
 
     def wav(self, instrument: str, note: str) -> bytes:
-        """A note as a WAV file, mono, 16 bits. Raises ValueError for a name that is none, RenderError, OSError."""
+        """A note as a WAV file, mono, 16 bits. Raises ValueError for a name that is none, BusyError, RenderError, OSError."""
         pitch = pitch_of(note)
         drums = instrument == DRUMS
         if not drums and instrument not in instrument_names():
@@ -73,7 +73,7 @@ class Notes:
         try:
             return path.read_bytes()
         except FileNotFoundError:
-            with self._rendering:
+            with self._turns:
                 content = _rendered(self._font, program, pitch, drums)
             self._make_room(len(content))
             write_whole(path, content)

@@ -80,10 +80,10 @@ class SessionStore:
         """How many sessions are on disk."""
         return sum(1 for _ in self.folder.glob("*/*" + SUFFIX))
 
-    def add(self, owner: str, model: str, session: Session, name: str = "") -> Sitting:
-        """A new session of a person; name: one that nobody else can guess. Raises OSError."""
+    def add(self, owner: str, model: str, session: Session, name: str = "", begun_with: str = "") -> Sitting:
+        """A new session of a person; name: one that nobody else can guess; begun_with: see `Sitting`. Raises OSError."""
         session.budget = MEMORY_OF_ONE
-        sitting = Sitting(name or secrets.token_hex(16), hashed(owner), model, session)
+        sitting = Sitting(name or secrets.token_hex(16), hashed(owner), model, session, begun_with=begun_with)
         with self._lock:
             if name in self._sittings:
                 return self.get(owner, name)
@@ -193,6 +193,7 @@ class SessionStore:
         kept = {number for number in told["kept"] if 0 <= number < len(session.takes)}
         sitting = Sitting(name, owner, told["model"], session, kept, told["begun"])
         sitting.asked, sitting.shared = asked_in(told), shared_in(told, len(session.takes))
+        sitting.begun_with = str(told.get("begun_with", ""))
         self._spill()
         return sitting
 

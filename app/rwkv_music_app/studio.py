@@ -28,12 +28,13 @@ from rwkv_music_app.showing import Showing
 from rwkv_music_app.sitting import Asked, Sitting
 from rwkv_music_app.store import NoSessionError, SessionStore
 from rwkv_music_app.tree import fork_of, picture
+from rwkv_music_app.turns import Turns
 from rwkv_music_app.wants import MOST_TAKES, Begin, GoOn, Wish
 
 # Formats of a download.
 FORMATS = ("abc", "mid", "musicxml", "svg", "pdf", "wav")
-# Downloads that are engraved or played at the same time.
-AT_ONCE = 2
+# Downloads that are engraved or played at the same time, and that wait for it.
+AT_ONCE, WAITING = 2, 6
 _log = logging.getLogger(__name__)
 
 
@@ -53,19 +54,21 @@ class Studio:
         self._places: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._showing = Showing(self._growths)
-        self._exports = threading.BoundedSemaphore(AT_ONCE)
+        self._exports = Turns(AT_ONCE, WAITING)
         self._settling = ThreadPoolExecutor(2, thread_name_prefix="rwkv-music-settling")
 
     def begin(self, owner: str, begin: Begin, key: str = "") -> Sitting:
         """A session of a new piece; nothing is made yet. The same key of the same owner finds the piece begun with it.
 
-        Raises UserError, NotationError, OSError.
+        Raises UserError, KeyReusedError where another beginning came with it, NotationError, OSError.
         """
         name = hashlib.sha256(f"{owner} {key}".encode()).hexdigest()[:32] if key else ""
         if key:
             with suppress(NoSessionError):
-                return self.store.get(owner, name)
-        return self.store.add(owner, *self._session(begin), name)
+                return _begun_so(self.store.get(owner, name), begin)
+        sitting = self.store.add(owner, *self._session(begin), name, begin.fingerprint if key else "")
+        # Somebody may have come with the same key meanwhile.
+        return _begun_so(sitting, begin)
 
     def warm_up(self) -> None:
         """Compose a bar that nobody hears, so that nobody waits for machine code. Raises UserError, OSError."""
@@ -127,7 +130,7 @@ class Studio:
             with sitting.lock:
                 asked = sitting.asked.get(wish.key_hash)
                 if asked is not None and asked.fingerprint != wish.fingerprint:
-                    raise KeyReusedError("this key came with another request before: choose a new one")
+                    raise _reused()
                 growth = self._growths.get(name)
                 if asked is None or growth is None or growth.numbers[0] != asked.first:
                     return self._granted(owner, sitting, wish)
@@ -353,6 +356,17 @@ class Studio:
             return usual_run(options, bars=how.bars, end=how.end or None, limits=how.limits())
         except ValueError as error:
             raise UserError(str(error)) from None
+
+
+def _begun_so(sitting: Sitting, begin: Begin) -> Sitting:
+    """A session, if it begins so as far as is known. Raises KeyReusedError."""
+    if sitting.begun_with not in ("", begin.fingerprint):
+        raise _reused()
+    return sitting
+
+
+def _reused() -> KeyReusedError:
+    return KeyReusedError("this key came with another request before: choose a new one")
 
 
 def _go_to(session: Session, take: int) -> None:

@@ -1,6 +1,10 @@
 """How errors and files are told over the network."""
 
+import os
 import re
+import sys
+import tempfile
+from pathlib import Path
 
 from fastapi import Response
 
@@ -19,15 +23,34 @@ KINDS = {
     "wav": "audio/wav",
 }
 SESSION_KIND = "application/octet-stream"
-# An absolute path, up to its last name.
-PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+)+[/\\](?=[^\s/\\:'\"]+)")
+# How an absolute path begins, which no meter and no length does; and its further names up to the last.
+_ROOT = r"(?:[A-Za-z]:)?[/\\]{1,2}(?=[^\W\d]|[._~])"
+_NAMES = r"(?:[^\s/\\:'\"]+[/\\])"
+# One that a line begins with may have spaces, as a colon ends it; one in the middle of a line has none.
+PATHS = re.compile(
+    rf"^{_ROOT}[^:\n]*[/\\](?=[^/\\:\n]+:(?:\s|$))|(?:^|(?<=[\s'\"(])){_ROOT}{_NAMES}+(?=[^\s/\\:'\"])", re.MULTILINE
+)
+# Of an error, the characters that are looked at, and those that are told.
+LOOKED_AT, TOLD = 4000, 400
+# Folders as they stand in errors, with spaces and all.
+_folders = {os.path.expanduser("~"), tempfile.gettempdir(), os.getcwd(), sys.prefix}
+
+
+def hide(folder: Path) -> None:
+    """Errors do not tell of this folder from now on."""
+    _folders.update((str(folder), str(folder.resolve())))
 
 
 def told(error: Exception) -> str:
     """An error as it is told over the network: no path of this machine in it."""
     if isinstance(error, OSError):
         return "the studio's disk cannot be used at this moment"
-    return PATH.sub("", str(error))[:400]
+    text = str(error)[:LOOKED_AT]
+    for folder in sorted(_folders, key=len, reverse=True):
+        # The root, or a home that nobody knows, is no folder to look for.
+        if len(Path(folder).parts) > 1:
+            text = re.sub(rf"(?<![\w./\\-]){re.escape(folder)}(?:[/\\]{_NAMES}*|(?![\w.-]))", "", text)
+    return PATHS.sub("", text)[:TOLD]
 
 
 def attached(body: bytes, kind: str, name: str) -> Response:

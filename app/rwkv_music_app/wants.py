@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 
 from rwkv_music.errors import UserError
 from rwkv_music.library import DEFAULT_MIDI_MODEL, DEFAULT_MODEL
@@ -48,6 +48,11 @@ class Begin:
                 raise UserError(f"the {field.name} is one short line")
         if len(self.content) > MOST_BYTES:
             raise UserError(f"the file has more than {MOST_BYTES >> 20} MiB")
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same beginning."""
+        return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:32]
 
     def source(self) -> Source:
         """The music in it. Raises UserError."""

@@ -17,8 +17,9 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, Route, sync_playwright
 
+from rwkv_music_app.growth import Growth
 from rwkv_music_app.models import Models
-from rwkv_music_app.studio import Growth, Studio
+from rwkv_music_app.studio import Studio
 
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
 # Milliseconds: this machine may be busy.

@@ -123,6 +123,18 @@ def test_the_same_key_for_another_wish_is_refused(program):
     assert answer.status_code == 422 and "this key" in answer.json()["error"]
 
 
+def test_the_same_key_for_another_piece_is_refused_also_after_a_restart(program, programs, studio, models):
+    client, headers = program(), {"idempotency-key": "x"}
+    piece = client.post("pieces", json={"key": "D"}, headers=headers).json()["piece"]
+    later = programs(Studio(studio.store.folder, models))(client.headers["x-rwkv-music-owner"])
+    for one in (client, later):
+        assert one.post("pieces", json={"key": "D"}, headers=headers).json()["piece"] == piece
+        wishes = {"pieces": {"key": "G"}, "generate": {"piece": {"key": "G"}, "takes": {"bars": 1}}}
+        for path, wish in wishes.items():
+            answer = one.post(path, json=wish, headers=headers)
+            assert answer.status_code == 422 and "this key" in answer.json()["error"]
+
+
 def test_takes_that_were_stopped_are_made_again_in_their_place(program, studio, models):
     client = program()
     piece, owner = begun(client), client.headers["x-rwkv-music-owner"]

@@ -2,17 +2,22 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from rwkv_music_app.assets import FOLDER, content, vendored
 from rwkv_music_app.gate import BURST, MOST_BYTES, Gate, owner_in
 from rwkv_music_app.models import Models
-from rwkv_music_app.server import Openness, make_server, told
+from rwkv_music_app.server import Openness, _cleaning, make_server
 from rwkv_music_app.sound import Notes
 from rwkv_music_app.studio import Studio
+from rwkv_music_app.telling import hide, told
 from rwkv_music_app.wants import Begin, GoOn
 
 LOCAL = "http://127.0.0.1:7860"
@@ -119,7 +124,8 @@ def test_notes_are_sound(client):
 def test_other_names_of_this_machine_are_not_answered(app):
     for host in ("evil.example", "evil.example:7860", "127.0.0.1.evil.example"):
         assert TestClient(app, base_url=LOCAL).get("/", headers={"host": host}).status_code == 403
-    assert TestClient(app, base_url="http://localhost:7860").get("/studio/static/piece.js").status_code == 200
+    for host in ("localhost:7860", "127.0.0.2:7860", "[::1]:7860"):
+        assert TestClient(app, base_url=LOCAL).get("/studio/static/piece.js", headers={"host": host}).status_code == 200
 
 
 def test_other_sites_may_not_ask(client):
@@ -171,6 +177,15 @@ def test_too_many_requests_are_refused(app):
     assert TestClient(app, base_url=LOCAL, client=("10.0.0.10", 1)).post("/studio/nothing").status_code == 404
 
 
+def test_downloads_count_as_requests_and_notes_that_the_page_plays_do_not(app):
+    def answers(client: str, path: str) -> set[int]:
+        browser = TestClient(app, base_url=LOCAL, client=(client, 1))
+        return {browser.get(path).status_code for _ in range(int(BURST) + 40)}
+
+    assert answers("10.0.0.11", "/studio/session/nothing.rwkvsession") == {404, 429}
+    assert answers("10.0.0.12", "/studio/sf/flute-mp3/A4.mp3") == {200}
+
+
 def test_a_password_is_asked_for_before_anything_else():
     async def page(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -209,11 +224,21 @@ def test_wishes_of_others_are_not_heard(app, client, made):
             assert client.post("/gradio_api/component_server", json=body).json()["tree"]["takes"]
 
 
-def test_errors_tell_no_paths():
+def test_errors_tell_no_paths(tmp_path):
     assert told(ValueError("/usr/share/sounds/sf2/a.sf2: cannot play")) == "a.sf2: cannot play"
     assert told(ValueError(r"C:\Users\me\x.mid: no")) == "x.mid: no"
     assert "/" not in told(OSError(2, "No such file", "/home/me/secret"))
-    assert told(ValueError("a bar of 6/8 is 7/8 long")) == "a bar of 6/8 is 7/8 long"
+    assert told(ValueError(r"C:\Users\Anna Berg\My Music\bb.rwkvsession: damaged")) == "bb.rwkvsession: damaged"
+    assert told(ValueError("there is no folder '/opt/music/deep/er'")) == "there is no folder 'er'"
+    home, folder = Path.home(), tmp_path / "of Anna Berg"
+    assert told(ValueError(f"not in {home} and not in {home / 'x' / 'y.abc'}")) == "not in  and not in y.abc"
+    hide(folder)
+    assert told(ValueError(f"one of {folder / 'a' / 'b.mid'} is gone")) == "one of b.mid is gone"
+
+
+@pytest.mark.parametrize("music", ["a bar of 6/8 is 7/8 long", "M:6/8/4", "'A/2/2B' and /2/4 or c/d/e", r"\"2/4\" 3/4"])
+def test_music_is_no_path(music):
+    assert told(ValueError(music)) == music
 
 
 def test_what_others_wrote_is_what_was_fetched():
@@ -229,6 +254,23 @@ def test_only_our_files_are_files():
     for name in ("vendor.json", "../server.py", "nothing.js"):
         with pytest.raises(KeyError):
             content(name)
+
+
+def test_cleaning_goes_on_after_a_disk_that_failed_once(monkeypatch):
+    monkeypatch.setattr("rwkv_music_app.server.CLEANING", 0.001)
+    again, looks = threading.Event(), []
+
+    def clean() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("the disk is away")
+        again.set()
+
+    async def live() -> bool:
+        async with _cleaning(SimpleNamespace(clean=clean, close=int), None)(FastAPI()):  # type: ignore[arg-type]
+            return await asyncio.to_thread(again.wait, 5)
+
+    assert asyncio.run(live())
 
 
 def test_who_is_asked_for_nothing_is_on_this_machine():

@@ -9,10 +9,8 @@ from rwkv_music_app.assets import script_tags
 from rwkv_music_app.components.sheet_music import SHEET
 from rwkv_music_app.gate import owner_in
 from rwkv_music_app.studio import Studio
-from rwkv_music_app.telling import told
-from rwkv_music_tokenizers.errors import NotationError
+from rwkv_music_app.telling import MINE, told
 
-MINE = (UserError, NotationError, OSError)
 # What reading a wish raises where it is none.
 NO_WISH = (KeyError, TypeError, ValueError, AttributeError)
 

@@ -16,13 +16,14 @@ from rwkv_music_app.components.midi_player import MidiPlayer
 from rwkv_music_app.components.piano_roll import PianoRoll
 from rwkv_music_app.components.sheet_music import SheetMusic
 from rwkv_music_app.gate import MOST_BYTES, owner_in
+from rwkv_music_app.growth import Growth
 from rwkv_music_app.page import brand, tune
-from rwkv_music_app.page.desk import MINE, Desk, Takes
+from rwkv_music_app.page.desk import Desk, Takes
 from rwkv_music_app.page.form import Form, lay_out, styles_on_offer
 from rwkv_music_app.page.look import theme
 from rwkv_music_app.page.tools import add_tools
-from rwkv_music_app.studio import Growth, Studio
-from rwkv_music_app.telling import told
+from rwkv_music_app.studio import Studio
+from rwkv_music_app.telling import MINE, told
 from rwkv_music_app.tuning import Tunings
 from rwkv_music_app.wants import GoOn
 

@@ -6,6 +6,7 @@ docstrings tell. They keep no piece: what was made is what is answered.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -16,6 +17,7 @@ from rwkv_music.library import DEFAULT_MODEL
 from rwkv_music_app.checking import faults_of
 from rwkv_music_app.gate import owner_of
 from rwkv_music_app.growth import Growth
+from rwkv_music_app.store import NoSessionError
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.telling import MINE, told
 from rwkv_music_app.wants import Begin, GoOn
@@ -102,11 +104,20 @@ async def _made(studio: Studio, request: gr.Request, begin: Begin, how: Callable
     try:
         wanted = how()
         sitting = await asyncio.to_thread(studio.begin, owner, begin)
-        abc = await _grown(await asyncio.to_thread(studio.go_on, owner, sitting.name, wanted))
-        studio.store.forget(owner, sitting.name)
+        try:
+            return await _grown(await asyncio.to_thread(studio.go_on, owner, sitting.name, wanted))
+        finally:
+            # Also where whoever asked has gone, and waits for nothing any more.
+            await asyncio.shield(asyncio.to_thread(_forget, studio, owner, sitting.name))
     except MINE as error:
         raise gr.Error(told(error), print_exception=False) from None
-    return abc
+
+
+def _forget(studio: Studio, owner: str, name: str) -> None:
+    """Let go of a piece, which may still grow. Raises UserError, OSError."""
+    with suppress(NoSessionError):
+        studio.stop(owner, name)
+        studio.store.forget(owner, name)
 
 
 async def _grown(growth: Growth) -> str:

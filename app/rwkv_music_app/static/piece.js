@@ -78,9 +78,11 @@
     ask(number) {
       if (!this.resync || this.missing.has(number)) return;
       this.missing.add(number);
-      const session = this.session;
+      const session = this.session, known = () => this.takes.get(number)?.version ?? 0, before = known();
+      // Meanwhile newer versions may have come of themselves. Only then: a server that was started anew counts from 1.
+      const late = (told) => known() !== before && told?.version < known();
       this.resync(session, number)
-        .then((update) => { if (this.session === session) this.apply(update); })
+        .then((update) => { if (this.session === session && !late(update?.takes?.[number])) this.apply(update); })
         .finally(() => { if (this.session === session) this.missing.delete(number); });
     }
 

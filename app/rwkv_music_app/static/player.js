@@ -10,6 +10,8 @@
   // has caught up with a take that grows, and how long a note takes to die away.
   const AHEAD = 0.25, BEFORE = 2.5, BUFFER = 2, RELEASE = 0.12;
   const TICK = 30, AT_ONCE = 6;
+  // What a server answers that renders too many notes already, and milliseconds until it is asked again.
+  const BUSY = 503, LATER = 1000;
   // Samples that are kept, and the rate that the server has them in: so they take half the room.
   const MOST_SAMPLES = 480, SAMPLE_RATE = 22050;
 
@@ -96,10 +98,15 @@
         const address = this.queue.shift();
         this.loading++;
         fetch(address)
-          .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject(new Error(String(answer.status)))))
+          .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject(answer.status)))
           .then((content) => this.decoder.decodeAudioData(content))
-          .catch(() => null)
-          .then((sample) => { this.samples.set(address, sample); this.loading--; this.load(); });
+          .catch((why) => (why === BUSY ? undefined : null))
+          .then((sample) => {
+            this.samples.set(address, sample);
+            this.loading--;
+            if (sample === undefined) setTimeout(() => { this.queue.push(address); this.load(); }, LATER);
+            this.load();
+          });
       }
     }
 
