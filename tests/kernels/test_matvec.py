@@ -1,5 +1,7 @@
 """Tiles of the CPU's products against plain ones, and inputs as whole numbers."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from numba import njit
@@ -28,17 +30,18 @@ def inputs_of(packed: Packed, x: Tensor) -> Tensor:
     return rows
 
 
-def product(packed: Packed, x: Tensor, tile: int) -> Tensor:
-    """(rows of the tile, outputs), panel by panel or both at once."""
+def product(packed: Packed, x: Tensor, tile: int, stretches: Sequence[tuple[int, int]] = ()) -> Tensor:
+    """(rows of the tile, outputs), panel by panel or both at once; the inputs from one place to another at a time."""
     rows, room = inputs_of(packed, x), torch.full((ROWS * OUTPUTS,), torch.nan)
-    panels = []
+    panels, kind = [], packed.kind
     for panel in (0,) if tile == PAIR else (0, 1):
-        weights, scales = packed.panels[panel].data_ptr(), packed.scales[panel:].data_ptr()
-        sizes = packed.blocks, packed.inputs, packed.inputs // packed.blocks
-        multiply = MULTIPLY[packed.kind].compiled.ctypes
-        multiply(
-            tile, rows.data_ptr(), rows.shape[1], weights, packed.panels[0].nbytes, scales, *sizes, room.data_ptr()
-        )
+        for start, stop in stretches or [(0, packed.inputs)]:
+            weights = packed.panels[panel, start:].data_ptr()
+            sizes = packed.blocks, stop - start, (stop - start) // packed.blocks
+            MULTIPLY[kind].compiled.ctypes(
+                *(tile, rows[:, start:].data_ptr(), rows.shape[1], weights, packed.panels[0].nbytes),
+                *(packed.scales[panel:].data_ptr(), *sizes, room.data_ptr(), start),
+            )
         panels.append(room[: TILE_ROWS[tile] * OUTPUTS // (1 if tile == PAIR else 2)].clone())
     return torch.cat([part.view(TILE_ROWS[tile], -1) for part in panels], dim=1)
 
@@ -59,6 +62,15 @@ def test_every_tile_is_the_plain_product_to_the_same_bits(kind, inputs):
         found = product(packed, x, tile)
         torch.testing.assert_close(found.double(), exact[:rows], rtol=0, atol=2e-3 if kind == INT8 else 1e-4)
         assert torch.equal(found[0], first[0])
+
+
+@pytest.mark.parametrize("kind", [FLOAT32, BFLOAT16])
+def test_sums_go_on_to_the_same_bits(kind):
+    matrix, x = matrix_and_rows(256)
+    packed = pack(matrix, kind, 64)
+    for tile in range(len(TILE_ROWS)):
+        whole = product(packed, x, tile)
+        assert torch.equal(product(packed, x, tile, [(0, 96), (96, 224), (224, 256)]), whole)
 
 
 def test_the_greatest_weights_and_inputs_do_not_overflow():

@@ -15,6 +15,8 @@ from rwkv_music_kernels.cpu.scratch import count_rows
 
 # Runs of tasks that an operation has for each thread.
 _RUNS = 2
+# Rows of a call from which on tasks are so long that they are taken one by one, but those of a few rows each.
+_MANY_ROWS = 64
 # Turns of waiting before a thread offers its core to others.
 _PATIENCE = 400
 _FLOAT, _INTEGER = 4, 8
@@ -44,6 +46,8 @@ def run(program, call, counters, thread, threads):
         done = shared + (begun * at.COUNTERS + at.DONE) * _INTEGER
         expected += tasks
         at_once = (tasks + threads * _RUNS - 1) // (threads * _RUNS)
+        if asked[at.PIECES] * asked[at.LENGTH] >= _MANY_ROWS and step[at.SPAN] != at.FEW_ROWS:
+            at_once = 1
         own = 0
         task = take(taken, at_once)
         while task < tasks:

@@ -64,14 +64,12 @@ _PAIRED = target()[0].startswith(("x86_64", "i386", "i686"))
 # The rows of each tile; the first is one row against two panels, all others are against one.
 TILE_ROWS = (1, 1, 2, 4, 8) if _WIDE else (1, 1, 2, 3)
 PAIR = 0
-# Floats of the room a tile leaves its sums in.
-TILE_ROOM = max(2, *TILE_ROWS) * PANEL
 
 
 def _tiles(kind: int) -> Callable[..., Any]:
     """A function for use inside Numba that does a tile of weights of one kind: see `multiply_float32`."""
 
-    def define(typingctx, tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+    def define(typingctx, tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on):
         def generate(context, builder, signature, values):
             tile, *rest = values
             done = builder.append_basic_block("multiplied")
@@ -85,7 +83,7 @@ def _tiles(kind: int) -> Callable[..., Any]:
             builder.position_at_end(done)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 10), generate
+        return types.void(*[types.int64] * 11), generate
 
     return intrinsic(define)
 
@@ -94,33 +92,34 @@ _float32, _bfloat16, _int8 = map(_tiles, (FLOAT32, BFLOAT16, INT8))
 
 
 @Kernel
-def multiply_float32(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+def multiply_float32(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on):
     """room[row, panel] = the sums of x[row, k] weight[panel, k] for the rows and panels of a tile.
 
     tile: index into TILE_ROWS. x: address of the first row; rows are `pitch` floats apart, and for INT8 as `whole`
     leaves them. weights: address of the first panel; panels are `panel_bytes` apart. scales: of the first panel,
-    (blocks, PANEL); only for INT8. inputs: of a row; `block` of them share a scale (all of them, if not INT8).
+    (blocks, PANEL); only for INT8. inputs: how many, all of a row for INT8, where `block` of them share a scale. goes_on: the
+    sums go on from what the room holds, that of the inputs before these; not for INT8.
     """
-    _float32(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
+    _float32(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on)
 
 
 @Kernel
-def multiply_bfloat16(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+def multiply_bfloat16(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on):
     """See `multiply_float32`."""
-    _bfloat16(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
+    _bfloat16(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on)
 
 
 @Kernel
-def multiply_int8(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+def multiply_int8(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on):
     """See `multiply_float32`."""
-    _int8(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
+    _int8(tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on)
 
 
 # By the kind of weights.
 MULTIPLY = (multiply_float32, multiply_bfloat16, multiply_int8)
 
 
-def _tile(builder, kind, tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room):
+def _tile(builder, kind, tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room, goes_on):
     panels = 2 if tile == PAIR else 1
     row_bytes = builder.mul(pitch, _LONG(4))
     starts = [builder.add(x, builder.mul(row_bytes, _LONG(row))) for row in range(TILE_ROWS[tile])]
@@ -129,14 +128,15 @@ def _tile(builder, kind, tile, x, pitch, weights, panel_bytes, scales, blocks, i
     nothing = ir.Constant(_WORDS if kind == INT8 else _FLOATS, None)
     sums = [cgutils.alloca_once(builder, nothing.type) for _ in range(len(rows) * panels)]
     totals = [_at(builder, room, _LONG(n * PANEL * 4), _FLOATS) for n in range(len(sums))]
-    if kind == INT8:
-        for total in totals:
-            builder.store(ir.Constant(_FLOATS, None), total, align=4)
+    begun = builder.icmp_signed("!=", goes_on, _LONG(0))
+    for total in totals:
+        so_far = builder.select(begun, builder.load(total, align=4), ir.Constant(_FLOATS, None))
+        builder.store(so_far, total, align=4)
     groups = builder.udiv(block, _LONG(TOGETHER[kind]))
     with cgutils.for_range(builder, builder.udiv(inputs, block)) as outer:
         start = builder.mul(outer.index, groups)
-        for place in sums:
-            builder.store(nothing, place)
+        for place, total in zip(sums, totals, strict=True):
+            builder.store(nothing if kind == INT8 else builder.load(total, align=4), place)
         with cgutils.for_range(builder, builder.udiv(groups, _LONG(_UNROLL))) as inner:
             first = builder.add(start, builder.mul(inner.index, _LONG(_UNROLL)))
             for step in range(_UNROLL):

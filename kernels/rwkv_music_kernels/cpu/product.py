@@ -4,7 +4,7 @@ import numpy as np
 
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.kernel import Kernel, inner, invoke, numbers
-from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROOM, TILE_ROWS
+from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROWS
 from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, count_rows
 from rwkv_music_kernels.cpu.vectors import (
     add,
@@ -25,13 +25,18 @@ from rwkv_music_kernels.cpu.whole import make_whole
 # log(-log(least decay)) of RWKV-7.
 _DECAY7 = -0.6065306597126334
 
+# Inputs that a panel meets all rows of a task with, before it goes on to the next: so many stay in the nearest cache.
+STRETCH = 192
+# Floats of the room in which sums are gathered.
+SUMS = at.PRODUCT_ROWS * PANEL
+
 _TILES = len(TILE_ROWS)
-_multiply = invoke(10)
+_multiply = invoke(11)
 
 
 @Kernel
 def product(step, call, task, stop, room):
-    """Two panels of the outputs a task, for at most PRODUCT_ROWS rows.
+    """Two panels of the outputs a task, for as many rows as it spans.
 
     INT8 takes rows that are whole numbers. Every thread makes them in its own room, which takes less time than to wait
     for another thread that did.
@@ -39,8 +44,8 @@ def product(step, call, task, stop, room):
     step, call = numbers(step), numbers(call)
     rows, share, made = count_rows(step, call), step[at.SHARE], -1
     for one in range(task, stop):
-        first, panel = one // share * at.PRODUCT_ROWS, one % share * 2
-        count = min(at.PRODUCT_ROWS, rows - first)
+        first, panel = one // share * step[at.SPAN], one % share * 2
+        count = min(step[at.SPAN], rows - first)
         if step[at.KIND] == INT8 and made != first:
             for n in range(count):
                 x = buffer(call, first + n, step[at.INPUT])
@@ -50,42 +55,51 @@ def product(step, call, task, stop, room):
 
 
 @inner
+def _sums(room, n):
+    """Of the n-th row of a task."""
+    return room + n * PANEL * FLOAT
+
+
+@inner
 def _whole(step, room, n):
     """The n-th row of a task of INT8, as whole numbers."""
-    return room + (TILE_ROOM + n * step[at.WHOLE]) * FLOAT
+    return room + (SUMS + n * step[at.WHOLE]) * FLOAT
 
 
 @inner
 def _panels(step, call, first_row, rows, first_panel, room):
-    panels = min(2, step[at.PANELS] - first_panel)
+    panels, inputs = min(2, step[at.PANELS] - first_panel), step[at.INPUTS]
     if rows == 1 and panels == 2:
-        _tile(step, call, PAIR, first_row, 0, first_panel, room)
+        _tile(step, call, PAIR, first_row, 0, first_panel, 0, inputs, room)
         _finish(step, call, first_row, first_panel, room)
-        _finish(step, call, first_row, first_panel + 1, room + PANEL * FLOAT)
+        _finish(step, call, first_row, first_panel + 1, _sums(room, 1))
         return
+    stretch = inputs if step[at.KIND] == INT8 else STRETCH
     for panel in range(first_panel, first_panel + panels):
-        row = 0
-        while row < rows:
-            tile = _TILES - 1
-            while TILE_ROWS[tile] > rows - row:
-                tile -= 1
-            _tile(step, call, tile, first_row, row, panel, room)
-            for n in range(TILE_ROWS[tile]):
-                _finish(step, call, first_row + row + n, panel, room + n * PANEL * FLOAT)
-            row += TILE_ROWS[tile]
+        for start in range(0, inputs, stretch):
+            row = 0
+            while row < rows:
+                tile = _TILES - 1
+                while TILE_ROWS[tile] > rows - row:
+                    tile -= 1
+                _tile(step, call, tile, first_row, row, panel, start, min(stretch, inputs - start), room)
+                row += TILE_ROWS[tile]
+        for row in range(rows):
+            _finish(step, call, first_row + row, panel, _sums(room, row))
 
 
 @inner
-def _tile(step, call, tile, first_row, row, panel, room):
+def _tile(step, call, tile, first_row, row, panel, start, count, room):
+    """The sums of `count` inputs from `start` on go on from those of the inputs before them."""
     kind, inputs, blocks = step[at.KIND], step[at.INPUTS], step[at.BLOCKS]
-    panel_bytes = inputs * PANEL * (FLOAT >> kind)
-    weights = step[at.WEIGHTS_AT] + panel * panel_bytes
+    panel_bytes, own = inputs * PANEL * (FLOAT >> kind), start * PANEL * (FLOAT >> kind)
+    weights = step[at.WEIGHTS_AT] + panel * panel_bytes + own
     scales = step[at.SCALES_AT] + panel * blocks * PANEL * FLOAT
-    x, pitch = buffer(call, first_row + row, step[at.INPUT]), call[at.PITCH]
+    x, pitch = buffer(call, first_row + row, step[at.INPUT] + start), call[at.PITCH]
     if kind == INT8:
         x, pitch = _whole(step, room, row), step[at.WHOLE]
-    block = inputs // blocks
-    _multiply(step[at.MULTIPLY_AT], tile, x, pitch, weights, panel_bytes, scales, blocks, inputs, block, room)
+    block, sums = count // blocks, _sums(room, row)
+    _multiply(step[at.MULTIPLY_AT], tile, x, pitch, weights, panel_bytes, scales, blocks, count, block, sums, start)
 
 
 @inner

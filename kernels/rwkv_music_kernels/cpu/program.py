@@ -12,10 +12,10 @@ from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu import rowwise
 from rwkv_music_kernels.cpu.heads import CHANNELS4, heads4, heads6, heads7, room_floats
 from rwkv_music_kernels.cpu.kernel import Kernel
-from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL, TILE_ROOM
+from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL
 from rwkv_music_kernels.cpu.memory import Store
 from rwkv_music_kernels.cpu.pack import Packed, pack
-from rwkv_music_kernels.cpu.product import product
+from rwkv_music_kernels.cpu.product import SUMS, product
 from rwkv_music_kernels.cpu.vectors import LANES
 from rwkv_music_kernels.cpu.whole import whole_floats
 
@@ -41,7 +41,7 @@ class Program:
         # Bytes of matrices that a token reads, and floats of scratch and of room that it takes.
         self.bytes = 0
         self.columns = 0
-        self.room = TILE_ROOM
+        self.room = SUMS
         self.outputs = 0
         self._steps: list[list[int]] = []
         # Everything that steps name by its address.
@@ -151,11 +151,11 @@ class Program:
             at.TIMES: times,
             at.ADDS: int(adds),
             at.COUNT: count,
-            at.SPAN: at.PRODUCT_ROWS,
+            at.SPAN: at.WHOLE_ROWS if packed.kind == INT8 else at.PRODUCT_ROWS,
             at.SHARE: -(-packed.panels.shape[0] // 2),
             at.MULTIPLY_AT: MULTIPLY[packed.kind].address,
         }
-        self.room = max(self.room, TILE_ROOM + at.PRODUCT_ROWS * fields[at.WHOLE])
+        self.room = max(self.room, SUMS + at.WHOLE_ROWS * fields[at.WHOLE])
         if offset is not None:
             self._multiple("a vector that is added", offset.numel())
         self._add(product, fields)

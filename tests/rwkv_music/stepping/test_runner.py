@@ -83,6 +83,16 @@ def test_any_cut_any_batch_and_any_threads_give_the_same_bits(invented, dtype, m
         assert torch.equal(again, together) and same(state, after)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_piece_among_hundreds_is_the_same_bits(invented, dtype):
+    runner = CpuRunner(invented, RandomWeights(invented), dtype)
+    ids = torch.randint(0, 150, (201, 1), generator=torch.Generator().manual_seed(4))
+    together, after = runner.forward(ids, State.zeros(invented, 201), True)
+    for row in (0, 63, 64, 191, 192, 200):
+        alone, own = runner.forward(ids[row : row + 1], State.zeros(invented), True)
+        assert torch.equal(alone[0], together[row]) and same(own, after.pick([row]))
+
+
 def test_long_input_goes_in_turns_to_the_same_bits(invented):
     runner = CpuRunner(invented, RandomWeights(invented), "float32")
     ids = torch.randint(0, 150, (1, 401), generator=torch.Generator().manual_seed(5))
