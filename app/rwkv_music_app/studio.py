@@ -3,11 +3,9 @@
 import hashlib
 import logging
 import tempfile
-import threading
-from collections import Counter
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,11 @@ from rwkv_music.session import Session, Take, with_seeds
 from rwkv_music.usual import usual_options, usual_run, usual_sampling
 from rwkv_music_app.arriving import model_of, read_session
 from rwkv_music_app.batcher import PATIENCE, Job
-from rwkv_music_app.errors import KeyReusedError, NoTakeError, TooManyError, growing
+from rwkv_music_app.errors import KeyReusedError, NoTakeError, growing
 from rwkv_music_app.growth import Growth
 from rwkv_music_app.links import Link, Links
 from rwkv_music_app.models import Models
+from rwkv_music_app.places import Places
 from rwkv_music_app.showing import Showing
 from rwkv_music_app.sitting import Asked, Sitting
 from rwkv_music_app.store import NoSessionError, SessionStore
@@ -50,9 +49,7 @@ class Studio:
         self.store = store(folder, models.engine, **budgets)  # type: ignore[arg-type]
         self.links = Links(folder / "links")
         self._growths: dict[str, Growth] = {}
-        # Takes that grow, by the hash of whose they are.
-        self._places: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self._places = Places(2 * MOST_TAKES)
         self._showing = Showing(self._growths)
         self._exports = Turns(AT_ONCE, WAITING)
         self._settling = ThreadPoolExecutor(2, thread_name_prefix="rwkv-music-settling")
@@ -89,25 +86,18 @@ class Studio:
             if bar is not None and not 0 <= bar < len(session.bars(number)):
                 raise UserError(f"this take has bar lines 0 to {len(session.bars(number)) - 1}")
             runs = with_seeds([self._run(session.engine, how)], how.takes)
-            self._take_places(sitting.owner, how.takes)
-            try:
+            with ExitStack() as undo:
+                self._places.take(sitting.owner, how.takes)
+                undo.callback(self._places.free, sitting.owner, how.takes)
                 self.store.hold(sitting, lambda: self._stop(sitting))
-            except BaseException:
-                self._free_places(sitting.owner, how.takes)
-                raise
-            before = len(session.takes)
-            try:
+                undo.callback(self.store.release, sitting)
                 _go_to(session, number)
                 takes = session.begin(how.takes, bar)
+                undo.callback(self._drop, sitting, takes[0].number)
                 sitting.growing = {take.number for take in takes}
+                undo.callback(sitting.growing.clear)
                 job = self.models.batcher(sitting.model).grow(takes, runs, lambda job: self._settle(sitting, job))
-            except BaseException:
-                sitting.growing = set()
-                if len(session.takes) > before:
-                    self._drop(sitting, before)
-                self._free_places(sitting.owner, how.takes)
-                self.store.release(sitting)
-                raise
+                undo.pop_all()
             growth = self._growths[sitting.name] = Growth(sitting, job)
             return growth
 
@@ -288,7 +278,7 @@ class Studio:
                 finally:
                     sitting.growing = set()
                     del self._growths[sitting.name]
-                    self._free_places(sitting.owner, len(job.rows))
+                    self._places.free(sitting.owner, len(job.rows))
                     growth.at_rest.set()
                 self.store.keep(sitting)
             except OSError as error:
@@ -322,19 +312,6 @@ class Studio:
     def _check_free(self, sitting: Sitting) -> None:
         if sitting.growing:
             raise growing()
-
-    def _take_places(self, owner: str, count: int) -> None:
-        """So many takes of a person, by a hash, begin to grow. Raises TooManyError."""
-        with self._counting:
-            if self._places[owner] + count > 2 * MOST_TAKES:
-                raise TooManyError("you are composing many pieces already: wait for one, or stop it")
-            self._places[owner] += count
-
-    def _free_places(self, owner: str, count: int) -> None:
-        with self._counting:
-            self._places[owner] -= count
-            if not self._places[owner]:
-                del self._places[owner]
 
     def _session(self, begin: Begin) -> tuple[str, Session]:
         """The model of a piece, and the session in which nothing is made yet. Raises UserError, NotationError, OSError."""
