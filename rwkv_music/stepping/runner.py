@@ -19,7 +19,7 @@ from rwkv_music_kernels.cpu.program import Program
 from rwkv_music_kernels.cpu.team import Team
 
 # Tokens of all pieces that go through together; longer inputs go in turns, to the same bits.
-ROWS = 192
+ROWS = 256
 
 
 class CpuRunner:

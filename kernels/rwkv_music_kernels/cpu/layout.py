@@ -29,7 +29,7 @@ TO, INPUTS, PANELS, WEIGHTS_AT, KIND, SCALES_AT, BLOCKS, OFFSET_AT, ACTIVATION, 
 MULTIPLY_AT = 18
 # Rows that one task of a product takes: weights that come from memory meet so many. Of INT8 fewer, as each thread makes
 # whole numbers of them in its room.
-PRODUCT_ROWS, WHOLE_ROWS = 192, 64
+PRODUCT_ROWS, WHOLE_ROWS = 256, 64
 PLAIN, TANH, SIGMOID, SILU, SQUARED_RELU, DECAY7, DECAY6 = range(7)
 # Where a product goes that makes logits; and no buffer at all.
 LOGITS, NOWHERE = -2, -1

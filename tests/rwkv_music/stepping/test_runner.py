@@ -86,9 +86,9 @@ def test_any_cut_any_batch_and_any_threads_give_the_same_bits(invented, dtype, m
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_piece_among_hundreds_is_the_same_bits(invented, dtype):
     runner = CpuRunner(invented, RandomWeights(invented), dtype)
-    ids = torch.randint(0, 150, (201, 1), generator=torch.Generator().manual_seed(4))
-    together, after = runner.forward(ids, State.zeros(invented, 201), True)
-    for row in (0, 63, 64, 191, 192, 200):
+    ids = torch.randint(0, 150, (301, 1), generator=torch.Generator().manual_seed(4))
+    together, after = runner.forward(ids, State.zeros(invented, 301), True)
+    for row in (0, 63, 64, 255, 256, 300):
         alone, own = runner.forward(ids[row : row + 1], State.zeros(invented), True)
         assert torch.equal(alone[0], together[row]) and same(own, after.pick([row]))
 
