@@ -212,8 +212,8 @@ def _played(voices: Sequence[_Voice]) -> Iterable[list[tuple[int, int, mido.Mess
             on, off, number, velocity = stroke
             off = off if following is None else min(off, following[0])
             # A tune has thousands of them, and what mido would look at is known.
-            press = mido.Message("note_on", True, channel=channel, note=pitch, velocity=velocity)
-            release = mido.Message("note_off", True, channel=channel, note=pitch, velocity=0)
+            press = mido.Message("note_on", skip_checks=True, channel=channel, note=pitch, velocity=velocity)
+            release = mido.Message("note_off", skip_checks=True, channel=channel, note=pitch, velocity=0)
             tracks[number] += [(on, _ON, press), (off, _OFF, release)]
     return tracks
 
