@@ -14,19 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from long_tune import long_abc
+
 from rwkv_music.works import Tune
 from rwkv_music_app.models import Models
 from rwkv_music_app.studio import Studio
 from rwkv_music_app.views import View
 from rwkv_music_app.wants import Begin, GoOn
-
-BARS = ("GABc d2Bd", "edcB A2GA", "BAGF E2FG", "A2AB A4")
-
-
-def long_abc(bars: int) -> str:
-    """A tune of so many bars."""
-    lines = (" | ".join(BARS) + " |" for _ in range(bars // 4))
-    return "X:1\nT:A long tune\nM:4/4\nL:1/8\nK:G\n" + "\n".join(lines)
 
 
 def measured(studio: Studio, begin: Begin, looks: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from long_tune import long_abc
 from playwright.sync_api import Browser, Page, sync_playwright
 from studio_process import StudioProcess
 
@@ -25,7 +26,6 @@ from rwkv_music.works import Tune
 from rwkv_music_app.client import Client
 
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-BARS = ("GABc d2Bd", "edcB A2GA", "BAGF E2FG", "A2AB A4")
 # Promises in the page; `shown` comes true in the frame after a condition does.
 TOOLS = """
 globalThis.shown = (what) => new Promise((done) => { const look = () => (what() ? requestAnimationFrame(() => done(performance.now())) : requestAnimationFrame(look)); look(); });
@@ -151,12 +151,6 @@ def tokens_a_second(studio: StudioProcess, seconds: float = 20.0) -> float:
     before, begun = studio.numbers()["rwkv_music_tokens_total"], time.monotonic()
     time.sleep(seconds)
     return round((studio.numbers()["rwkv_music_tokens_total"] - before) / (time.monotonic() - begun), 1)
-
-
-def long_abc(bars: int) -> str:
-    """A tune of so many bars."""
-    lines = (" | ".join(BARS) + " |" for _ in range(bars // 4))
-    return "X:1\nT:A long tune\nM:4/4\nL:1/8\nK:G\n" + "\n".join(lines)
 
 
 def memory(browser: Browser) -> int:

@@ -9,6 +9,7 @@ from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.performance import Performance, Track, rows
 from rwkv_music_tokenizers.performance_to_words import performance_to_words
+from rwkv_music_tokenizers.tonal import move_along_scale, moves_along_scale
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_tokenizers.words_to_performance import words_to_performance
 from rwkv_music_training.corpus.augment import Augmentation, augmenting
@@ -99,6 +100,19 @@ def test_abc_moves_as_text_to_keys_that_are_simple(make_tune):
     read = augmenting(find_code("abc"), ALWAYS)
     found = {code.decode(read(ids, draw(number)).tolist()) for number in range(40)}
     assert found == {transpose_abc(text, shift) for shift in singable_shifts(text) if shift}
+
+
+def test_abc_moves_along_its_scale_and_then_to_another_key(make_tune):
+    code = AbcTokenizer()
+    text = training_text(make_tune(2))
+    read = augmenting(find_code("abc"), Augmentation(transposed=0.0, tonal=1.0))
+    found = {code.decode(read(np.array(code.document(text)), draw(number)).tolist()) for number in range(30)}
+    assert found == {move_along_scale(text, steps) for steps in moves_along_scale(text)} and found
+    both = augmenting(find_code("abc"), Augmentation(transposed=1.0, tonal=1.0))
+    far = {code.decode(both(np.array(code.document(text)), draw(number)).tolist()) for number in range(30)}
+    assert len(far) > len(found) and not far & (found | {text})
+    chords = code.document('M:4/4\nL:1/4\nK:C\n"C"CEGc|\n')
+    assert np.array_equal(read(np.array(chords), draw(1)), chords)
 
 
 def test_a_reading_is_a_pure_function_of_the_generator_and_may_change_nothing(band, corpus):

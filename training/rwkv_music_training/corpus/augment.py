@@ -25,6 +25,7 @@ from rwkv_music_tokenizers.note_vocabulary import (
 )
 from rwkv_music_tokenizers.performance import Performance, rows
 from rwkv_music_tokenizers.performance_to_words import performance_to_words
+from rwkv_music_tokenizers.tonal import move_along_scale, moves_along_scale
 from rwkv_music_tokenizers.transpose import SHIFTS, singable_shifts, transpose_abc
 from rwkv_music_tokenizers.words_to_performance import words_to_performance
 from rwkv_music_training.corpus.codes import ABC_CODE, NOTES_CODE, Code, words_of
@@ -47,11 +48,14 @@ class Augmentation:
     # At most so many steps of the metronome faster or slower (5 % each), and of loudness (8 of 127) up or down.
     tempo_steps: int = 3
     loudness_steps: int = 2
+    # The share of tunes in ABC that are moved along their scale into another mode first: tunes that nobody wrote, with
+    # the form and the rhythm of one.
+    tonal: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What a generator chose: three numbers in 0..1 that say whether, and three that say how far."""
+    """What a generator chose: four numbers in 0..1 that say whether, and four that say how far."""
 
     whether: np.ndarray
     how_far: np.ndarray
@@ -68,7 +72,8 @@ def augmenting(code: Code, how: Augmentation) -> Augment:
     read = {ABC_CODE: _abc, NOTES_CODE: _notes}.get(code.name) or partial(_words, words_of(code.name))
 
     def augment(ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-        return read(ids, how, _Choice(*draw.random((2, 3)))).astype(np.int64)
+        # The fourth of each is drawn by itself, so that the first three are what they were before there was one.
+        return read(ids, how, _Choice(*np.hstack([draw.random((2, 3)), draw.random((2, 1))]))).astype(np.int64)
 
     return augment
 
@@ -79,14 +84,22 @@ def _steps(most: int) -> list[int]:
 
 def _abc(ids: np.ndarray, how: Augmentation, choice: _Choice) -> np.ndarray:
     code = AbcTokenizer()
-    text = code.decode(ids.tolist())
-    shift = choice.one_of(0, how.transposed, [step for step in _shifts(text) if step])
-    return np.array(code.document(transpose_abc(text, shift))) if shift else ids
+    text = written = code.decode(ids.tolist())
+    steps = choice.one_of(3, how.tonal, list(_moves(text)) if how.tonal else [])
+    text = move_along_scale(text, steps) if steps else text
+    shift = choice.one_of(0, how.transposed, [shift for shift in _shifts(text) if shift])
+    text = transpose_abc(text, shift) if shift else text
+    return ids if text == written else np.array(code.document(text))
 
 
 @lru_cache(maxsize=1 << 15)
 def _shifts(text: str) -> tuple[int, ...]:
     return singable_shifts(text)
+
+
+@lru_cache(maxsize=1 << 15)
+def _moves(text: str) -> tuple[int, ...]:
+    return moves_along_scale(text)
 
 
 def _notes(ids: np.ndarray, how: Augmentation, choice: _Choice) -> np.ndarray:
