@@ -131,6 +131,15 @@ class Schedule(Frozen):
     decay: float = Field(default=0.2, gt=0, le=1)
 
 
+class Teaching(Frozen):
+    """Finished models whose odds are learnt beside the music; see `rwkv_music_training.learning.teaching`."""
+
+    # By name or place, of the same vocabulary; what counts is the mean of their odds.
+    models: tuple[str, ...] = ()
+    # The share of the loss that is the cross entropy to those odds; the rest is that to the music.
+    share: Share = 0.5
+
+
 class Machine(Frozen):
     """Where it runs, and how; processes are told of in `rwkv_music_training.scale.layout`."""
 
@@ -188,6 +197,7 @@ class TrainingConfig(Frozen):
     method: Method = Method()
     data: Data = Data()
     optimiser: Optimiser = Optimiser()
+    teaching: Teaching = Teaching()
     schedule: Schedule = Schedule()
     machine: Machine = Machine()
     habits: Habits = Habits()
@@ -199,6 +209,8 @@ class TrainingConfig(Frozen):
         if self.method.name == "state" and self.machine.spread in ("fsdp", "hsdp"):
             # Every block begins from the memory that learns, which is read before the blocks gather their shares.
             raise ValueError("the method state is small and whole on each process: machine.spread must be auto or ddp")
+        if self.teaching.models and (self.data.carry or self.machine.context > 1):
+            raise ValueError("teaching reads whole windows: data.carry must be false and machine.context 1")
         if self.data.carry and self.data.tokens_per_step % self.data.window:
             raise ValueError(f"with carry, tokens_per_step must be a multiple of window ({self.data.window})")
         if self.data.carry and self.lanes % self.data.pieces:

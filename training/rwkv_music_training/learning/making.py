@@ -13,6 +13,7 @@ from rwkv_music_kernels.contract import Kernels
 from rwkv_music_training.learning.config import ConfigError, TrainingConfig
 from rwkv_music_training.learning.methods import method_of
 from rwkv_music_training.learning.module import Learner
+from rwkv_music_training.learning.teaching import open_teachers
 
 
 def make_learner(
@@ -21,7 +22,7 @@ def make_learner(
     """The learner of a run, on the CPU, the same on every process.
 
     weights: of the model to begin with, instead of the one that `config.base` names or a new one. Raises ConfigError
-    where the model does not know as many ids as the music has; CheckpointError and ModelError like `load_weights`.
+    where the model does not know as many ids as the music has or a teacher knows others; CheckpointError and ModelError like `load_weights`.
     """
     generator = torch.Generator().manual_seed(config.seed)
     if weights is None and config.base is not None:
@@ -38,4 +39,5 @@ def make_learner(
             f"base: {config.base} knows {spec.vocabulary} ids, the music has {vocabulary}: choose another"
         )
     method = method_of(config.method)
-    return Learner(config, spec, method.parameters(weights, spec, generator), method, kernels)
+    teachers = open_teachers(config.teaching, spec.vocabulary, kernels)
+    return Learner(config, spec, method.parameters(weights, spec, generator), method, kernels, teachers)

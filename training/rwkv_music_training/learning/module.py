@@ -15,8 +15,9 @@ from rwkv_music_kernels.contract import Kernels
 from rwkv_music_training.learning.config import TrainingConfig
 from rwkv_music_training.learning.dropping import Dropout, dropout
 from rwkv_music_training.learning.methods import Method
-from rwkv_music_training.learning.objective import nats, position_nats
+from rwkv_music_training.learning.objective import nats, nats_to, position_nats
 from rwkv_music_training.learning.packing import Batch
+from rwkv_music_training.learning.teaching import Teachers
 from rwkv_music_training.scale.passing import Link, Passing
 
 
@@ -77,7 +78,13 @@ class Learner(nn.Module):
     """Float32 parameters under their official names (and those of the method), one submodule a block."""
 
     def __init__(
-        self, config: TrainingConfig, spec: Spec, parameters: Mapping[str, Parameter], method: Method, kernels: Kernels
+        self,
+        config: TrainingConfig,
+        spec: Spec,
+        parameters: Mapping[str, Parameter],
+        method: Method,
+        kernels: Kernels,
+        teachers: Teachers | None = None,
     ):
         super().__init__()
         self.config = config
@@ -89,6 +96,8 @@ class Learner(nn.Module):
         self.named = Named(self)
         # The processes that share a row with this one; set by those who know of them.
         self.passing: Passing | None = None
+        # Their weights are none of this module's: they neither learn nor are kept with it.
+        self.teachers = teachers
         self._kernels = kernels
 
     def learning(self) -> dict[str, Parameter]:
@@ -110,7 +119,21 @@ class Learner(nn.Module):
         options = self.config.optimiser
         draw = (self.config.seed, step, batch.number, *(() if self.passing is None else (self.passing.place,)))
         logits, state = self.read(batch, carried, self.model(draw), dropout(options.dropout, *draw), self.passing)
-        return Told(nats(logits, batch.targets, batch.counted, options.l2wrap), _parts(state))
+        cost = nats(logits, batch.targets, batch.counted, options.l2wrap)
+        if self.teachers is not None:
+            share = self.config.teaching.share
+            cost = (1 - share) * cost + share * nats_to(logits, self._taught(batch), batch.counted)
+        return Told(cost, _parts(state))
+
+    def _taught(self, batch: Batch) -> Tensor:
+        """What the teachers expect, (1, T, V)."""
+        assert self.teachers is not None
+        with self._precision(batch.ids.device):
+            return self.teachers.odds(batch)
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        half = self.config.machine.precision == "bfloat16"
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
     def model(self, draw: tuple[int, ...] | None = None) -> Model:
         """The model as it is now; draw: for a step of training, see `Method.seen`."""
@@ -121,8 +144,7 @@ class Learner(nn.Module):
     ) -> tuple[Tensor, State | None]:
         """Logits (1, T, V), and what the lanes remember at the end, detached; None without lanes."""
         link = None if passing is None else Link(passing, batch.continues)
-        half = self.config.machine.precision == "bfloat16"
-        with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16, enabled=half):
+        with self._precision(batch.ids.device):
             state = self._begin(batch, carried)
             x, v_first = model.embed(batch.ids), None
             memories = []

@@ -46,3 +46,12 @@ def nats(logits: Tensor, targets: Tensor, counted: Tensor, l2wrap: float = 0.0) 
     chosen = torch.where(counted, targets, LEFT_OUT).flatten()
     loss = functional.cross_entropy(flat, chosen, ignore_index=LEFT_OUT, reduction="sum")
     return _L2Wrap.apply(loss, flat, chosen, l2wrap) if l2wrap > 0 else loss  # pyright: ignore[reportReturnType]
+
+
+def nats_to(logits: Tensor, odds: Tensor, counted: Tensor) -> Tensor:
+    """The sum over the counted positions of the cross entropy in nats to given odds (B, T, V), float32.
+
+    logits: (B, T, V); counted: (B, T) bool.
+    """
+    each = -(odds * torch.log_softmax(logits.float(), dim=-1)).sum(dim=-1)
+    return torch.where(counted, each, 0.0).sum()

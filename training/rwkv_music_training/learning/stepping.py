@@ -48,6 +48,7 @@ class Stepper:
         parallel.check(self._config.data.pieces)
         learner.passing = parallel.passing
         self.module = parallel.wrap(learner)
+        learner.teachers = learner.teachers and learner.teachers.on(parallel.device)
         # Sharding has put others in the place of the parameters.
         self.learning = learner.learning()
         self.optimisers = make_optimisers(self.learning, self._config.optimiser)
