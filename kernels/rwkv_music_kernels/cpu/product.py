@@ -8,6 +8,7 @@ from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROWS
 from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, count_rows
 from rwkv_music_kernels.cpu.vectors import (
     add,
+    ask_for,
     exp,
     fill,
     load,
@@ -27,6 +28,8 @@ _DECAY7 = -0.6065306597126334
 
 # Inputs that a panel meets all rows of a task with, before it goes on to the next: so many stay in the nearest cache.
 STRETCH = 192
+# Bytes of a line of the caches; of a longer one every part is asked for.
+LINE = 64
 # Floats of the room in which sums are gathered.
 SUMS = at.PRODUCT_ROWS * PANEL
 
@@ -75,25 +78,44 @@ def _panels(step, call, first_row, rows, first_panel, room):
         _finish(step, call, first_row, first_panel + 1, _sums(room, 1))
         return
     stretch = inputs if step[at.KIND] == INT8 else STRETCH
+    end = _weights(step, first_panel + panels, 0)
     for panel in range(first_panel, first_panel + panels):
         for start in range(0, inputs, stretch):
+            count = min(stretch, inputs - start)
+            # The stretch after this one comes nearer while this one is worked on, a part of it with every tile.
+            after = _weights(step, panel, start + count)
+            ahead = min(after - _weights(step, panel, start), end - after)
             row = 0
             while row < rows:
                 tile = _TILES - 1
                 while TILE_ROWS[tile] > rows - row:
                     tile -= 1
-                _tile(step, call, tile, first_row, row, panel, start, min(stretch, inputs - start), room)
-                row += TILE_ROWS[tile]
+                next_row = row + TILE_ROWS[tile]
+                _ask(after + ahead * row // rows, after + ahead * next_row // rows)
+                _tile(step, call, tile, first_row, row, panel, start, count, room)
+                row = next_row
         for row in range(rows):
             _finish(step, call, first_row + row, panel, _sums(room, row))
 
 
 @inner
+def _weights(step, panel, start):
+    """The address of what a panel has for the inputs from `start` on; panels lie one behind the other."""
+    return step[at.WEIGHTS_AT] + (panel * step[at.INPUTS] + start) * PANEL * (FLOAT >> step[at.KIND])
+
+
+@inner
+def _ask(start, stop):
+    """Have what lies between two addresses brought nearer."""
+    for line in range(start, stop, LINE):
+        ask_for(line)
+
+
+@inner
 def _tile(step, call, tile, first_row, row, panel, start, count, room):
     """The sums of `count` inputs from `start` on go on from those of the inputs before them."""
-    kind, inputs, blocks = step[at.KIND], step[at.INPUTS], step[at.BLOCKS]
-    panel_bytes, own = inputs * PANEL * (FLOAT >> kind), start * PANEL * (FLOAT >> kind)
-    weights = step[at.WEIGHTS_AT] + panel * panel_bytes + own
+    kind, blocks, weights = step[at.KIND], step[at.BLOCKS], _weights(step, panel, start)
+    panel_bytes = step[at.INPUTS] * PANEL * (FLOAT >> kind)
     scales = step[at.SCALES_AT] + panel * blocks * PANEL * FLOAT
     x, pitch = buffer(call, first_row + row, step[at.INPUT] + start), call[at.PITCH]
     if kind == INT8:

@@ -95,6 +95,16 @@ def store_float(builder, address, index, x):
     _store(builder, x, address, index)
 
 
+@_operation(types.void, _int)
+def ask_for(builder, address):
+    """Have the cache line at an address brought into the second cache, without waiting for it."""
+    line, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    shape = ir.FunctionType(ir.VoidType(), [line, word, word, word])
+    prefetch = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0i8")
+    # Read, not written; kept in all caches but the nearest; data.
+    builder.call(prefetch, [builder.inttoptr(address, line), word(0), word(2), word(1)])
+
+
 @_operation(_lanes, _int, _int)
 def load_bf16(builder, address, index):
     """LANES bfloat16 as floats: they are the upper half of a float's bits."""
