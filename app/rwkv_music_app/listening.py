@@ -11,6 +11,9 @@ from rwkv_music_app.gate import Asgi
 
 # Seconds that those who read have to be told good-bye.
 GOODBYE = 2
+# Seconds for which a connection stays open that nothing is asked on: longer than clients and proxies keep theirs (5 and
+# 60 by default), or else one that the server is just closing is taken for the next request, which is lost.
+IDLE = 75
 
 
 def read_auth(text: str | None) -> tuple[str, str] | None:
@@ -56,5 +59,11 @@ def run_server(app: Asgi, listener: socket.socket) -> None:
     # What there is by now stays to the end: whoever looks for garbage need not walk through it again and again.
     gc.collect()
     gc.freeze()
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GOODBYE, server_header=False)  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_level="warning",
+        timeout_graceful_shutdown=GOODBYE,
+        timeout_keep_alive=IDLE,
+        server_header=False,
+    )
     uvicorn.Server(config).run(sockets=[listener])

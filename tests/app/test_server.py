@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx2
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from rwkv_music_app.assets import FOLDER, content, vendored
 from rwkv_music_app.gate import BURST, MOST_BYTES, Gate, owner_in
+from rwkv_music_app.listening import listen, run_server
 from rwkv_music_app.models import Models
 from rwkv_music_app.server import Openness, _cleaning, make_server
 from rwkv_music_app.sound import Notes
@@ -275,3 +278,12 @@ def test_cleaning_goes_on_after_a_disk_that_failed_once(monkeypatch):
 
 def test_who_is_asked_for_nothing_is_on_this_machine():
     assert Openness() == Openness(auth=None, local=True)
+
+
+def test_a_connection_stays_open_for_longer_than_clients_and_proxies_use_one_again(monkeypatch):
+    served = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: served.append((server.config, sockets)))
+    with listen("127.0.0.1", 0) as listener:
+        run_server(FastAPI(), listener)
+        ((config, sockets),) = served
+        assert sockets == [listener] and config.timeout_keep_alive > max(60, httpx2.Limits().keepalive_expiry or 0)
