@@ -40,6 +40,21 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def lend(listener: socket.socket) -> socket.socket:
+    """A listener's port for another process, which is told its number; as long as this one is open nobody else gets it.
+
+    A port that is only closed may be given to whoever asks for any before that process has come to it. Raises OSError.
+    """
+    address, family = listener.getsockname(), listener.family
+    listener.close()
+    held = socket.socket(family, socket.SOCK_STREAM)
+    for option in ("SO_REUSEADDR", "SO_REUSEPORT"):
+        if hasattr(socket, option):
+            held.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
+    held.bind(address)
+    return held
+
+
 def address_of(listener: socket.socket) -> str:
     """What to type into a browser on this machine."""
     host, port = listener.getsockname()[:2]

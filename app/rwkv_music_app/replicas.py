@@ -110,7 +110,9 @@ def serve_replicas(service: Service, scale: Scale, host: str, port: int, ready: 
             serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
             serve.run(application(service, scale), name=NAME, route_prefix="/")
         except (OSError, RuntimeError, ray.exceptions.RayError) as error:
-            raise UserError(f"the replicas cannot start: {error}"[:2000]) from None
+            # Ray tells where in its code a process failed, and at the end what happened.
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise UserError(f"the replicas cannot start: {reason}"[:2000]) from None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: over.set())
         ready()

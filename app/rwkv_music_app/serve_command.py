@@ -8,7 +8,7 @@ from rwkv_music.checkpoint.load import CheckpointError
 from rwkv_music.errors import UsageError
 from rwkv_music.terminal import tell
 from rwkv_music_app.gate import is_local
-from rwkv_music_app.listening import address_of, listen, read_auth, run_server, warn_where_open
+from rwkv_music_app.listening import address_of, lend, listen, read_auth, run_server, warn_where_open
 from rwkv_music_app.replicas import Scale, serve_replicas
 from rwkv_music_app.server import Openness, make_service
 from rwkv_music_app.service import Service
@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
         _welcome(address, openness)
         run_server(app, listener)
     else:
-        host, port = listener.getsockname()[:2]
-        # Ray listens there itself.
-        listener.close()
-        serve_replicas(service, scale, host, port, lambda: _welcome(address, openness))
+        # Ray listens there itself, some seconds and many other ports later.
+        with lend(listener) as held:
+            host, port = held.getsockname()[:2]
+            serve_replicas(service, scale, host, port, lambda: _welcome(address, openness))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from rwkv_music.errors import UserError
 from rwkv_music_app.assets import FOLDER, content, vendored
 from rwkv_music_app.gate import BURST, MOST_BYTES, Gate, owner_in
-from rwkv_music_app.listening import listen, run_server
+from rwkv_music_app.listening import lend, listen, run_server
 from rwkv_music_app.models import Models
 from rwkv_music_app.server import Openness, _cleaning, make_server
 from rwkv_music_app.sound import Notes
@@ -287,3 +289,18 @@ def test_a_connection_stays_open_for_longer_than_clients_and_proxies_use_one_aga
         run_server(FastAPI(), listener)
         ((config, sockets),) = served
         assert sockets == [listener] and config.timeout_keep_alive > max(60, httpx2.Limits().keepalive_expiry or 0)
+
+
+def test_a_port_that_is_lent_is_there_for_who_knows_its_number_and_refused_to_others():
+    with lend(listen("127.0.0.1", 0)) as held, socket.socket() as theirs, socket.socket() as other:
+        with pytest.raises(OSError):
+            other.bind(held.getsockname())
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            theirs.setsockopt(socket.SOL_SOCKET, option, 1)
+        theirs.bind(held.getsockname())
+        theirs.listen()
+        with socket.create_connection(held.getsockname()) as called, theirs.accept()[0] as answered:
+            assert called.getsockname() == answered.getpeername()
+    with pytest.raises(UserError, match="cannot be used"), listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        listen(*taken.getsockname())
