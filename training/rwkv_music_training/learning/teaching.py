@@ -1,7 +1,7 @@
 """Teachers: finished models whose odds are learnt beside the music (distillation, Hinton et al. 2015, arXiv 1503.02531).
 
 The odds of several models together are better than those of each, and say more about a place than the one note that
-followed there; so a model that learns them learns less by heart.
+followed there; what has learnt too much of a small corpus by heart is meant to gain by them.
 """
 
 from collections.abc import Sequence
