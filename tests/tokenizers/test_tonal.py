@@ -58,8 +58,7 @@ def test_back_again_is_the_same_tune_whatever_the_key(steps, semitones):
 )
 def test_what_has_no_other_mode_says_why(text, why):
     with pytest.raises(NotTonal, match=why):
-        for steps in (1, -2, 5):
-            move_along_scale(text, steps)
+        move_along_scale(text, 1)
     assert 1 not in moves_along_scale(text)
 
 

@@ -11,7 +11,7 @@ from rwkv_music_tokenizers.intervals import accidentals
 from rwkv_music_tokenizers.keys import STEPS, Key
 
 # The modes that tunes are written in, and how many steps above the major key of its signature each has its tonic.
-MODES = {"major": 0, "dorian": 1, "mixolydian": 4, "minor": 5}
+TONICS = {"major": 0, "dorian": 1, "mixolydian": 4, "minor": 5}
 # From a fourth down to a fourth up.
 MOVES = range(-3, 4)
 # Places on the staff (7 * octave + step), from G, (a fiddle's open string) to e' (its third position).
@@ -26,7 +26,7 @@ def move_along_scale(text: str, steps: int) -> str:
     """One ABC tune with every note `steps` places of the staff higher, and its keys named by their new tonics.
 
     Signatures stay, so that D major moved by one step is E dorian; a note that was raised or lowered against its
-    signature still is, by as much. Raises NotTonal where a key has no mode among MODES before or after, where an
+    signature still is, by as much. Raises NotTonal where a key has no mode among TONICS before or after, where an
     accidental would be more than double, and where there are chord symbols, whose kinds would change.
     """
     return "".join(_Walk(steps).texts(text))
@@ -48,9 +48,9 @@ def _moves(text: str, steps: int) -> bool:
 
 def moved_key(key: Key, steps: int) -> Key:
     """The key of the same signature whose tonic lies `steps` places of the staff higher. Raises NotTonal."""
-    if not key.tonic or key.pipes or key.extra or key.explicit or key.mode not in MODES:
+    if not key.tonic or key.pipes or key.extra or key.explicit or key.mode not in TONICS:
         raise NotTonal(f"K:{key_text(key)} is no mode that tunes are written in")
-    mode = next((name for name, place in MODES.items() if place == (MODES[key.mode] + steps) % 7), None)
+    mode = next((name for name, place in TONICS.items() if place == (TONICS[key.mode] + steps) % 7), None)
     if mode is None:
         raise NotTonal(f"K:{key_text(key)} moved by {steps} steps would be in a mode of no tune")
     step = STEPS[(STEPS.index(key.tonic[0]) + steps) % 7]

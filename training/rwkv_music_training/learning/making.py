@@ -22,7 +22,8 @@ def make_learner(
     """The learner of a run, on the CPU, the same on every process.
 
     weights: of the model to begin with, instead of the one that `config.base` names or a new one. Raises ConfigError
-    where the model does not know as many ids as the music has or a teacher knows others; CheckpointError and ModelError like `load_weights`.
+    where the model does not know as many ids as the music has, or a teacher knows others; CheckpointError and ModelError
+    like `load_weights`.
     """
     generator = torch.Generator().manual_seed(config.seed)
     if weights is None and config.base is not None:
