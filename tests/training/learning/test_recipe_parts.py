@@ -1,11 +1,11 @@
-"""Schedules, parameter groups and dropout are what their sources say."""
+"""Schedules, parameter groups, dropout and blanks are what their sources say."""
 
 import pytest
 import torch
 
 from rwkv_music.model.initial import initial_weights, standard_spec
 from rwkv_music_training.learning.config import ConfigError, Optimiser, Schedule
-from rwkv_music_training.learning.dropping import dropout
+from rwkv_music_training.learning.dropping import blanked, dropout
 from rwkv_music_training.learning.optimiser import make_optimisers, set_learning_rate
 from rwkv_music_training.learning.schedule import learning_rate
 
@@ -68,3 +68,20 @@ def test_dropout_zeroes_its_share_keeps_the_mean_and_repeats_itself():
     assert dropped.mean().item() == pytest.approx(1, abs=0.02)
     assert torch.equal(dropped, drop(torch.ones(200, 200), 3))
     assert not torch.equal(dropped, drop(torch.ones(200, 200), 4))
+
+
+def test_blanks_take_another_share_of_each_document_leave_its_begin_and_repeat_themselves():
+    ids = torch.arange(1, 4001)[None]
+    cu_seqlens = torch.tensor([0, 1000, 2000, 3000, 4000])
+    seen = blanked(ids, cu_seqlens, 0.2, 1, 2)
+    blank = seen == 0
+    assert torch.equal(seen[~blank], ids[~blank]) and not blank[0, ::1000].any()
+    shares = blank.view(4, 1000).float().mean(1)
+    assert shares.max() < 0.45 and shares.max() - shares.min() > 0.05
+    assert torch.equal(blanked(ids, cu_seqlens, 0.2, 1, 2), seen)
+    assert not torch.equal(blanked(ids, cu_seqlens, 0.2, 1, 3), seen)
+
+
+def test_blanks_are_about_the_share_that_was_asked_for():
+    ids, cu_seqlens = torch.ones(1, 40_000, dtype=torch.int64), torch.arange(0, 40_001, 100)
+    assert (blanked(ids, cu_seqlens, 0.1, 5) == 0).float().mean() == pytest.approx(0.1, abs=0.02)

@@ -1,5 +1,7 @@
 """Learning from teachers: their odds are those of each document alone, and whoever knows them has nothing to learn."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -8,6 +10,7 @@ from rwkv_music.model.initial import initial_weights, standard_spec
 from rwkv_music.model.state import State
 from rwkv_music_kernels.choose import choose_kernels
 from rwkv_music_training.learning.config import ConfigError, Teaching
+from rwkv_music_training.learning.dropping import blanked
 from rwkv_music_training.learning.loop import Run
 from rwkv_music_training.learning.making import make_learner
 from rwkv_music_training.learning.objective import nats_to
@@ -71,6 +74,21 @@ def test_the_loss_is_divided_between_music_and_teachers(tiny, teachers, document
         config = tiny.but(teaching={"models": teachers, "share": share}, optimiser={"dropout": 0.0})
         costs.append(make_learner(config, VOCABULARY, choose_kernels("cpu")).train()(batch).nats.item())
     assert costs[2] == pytest.approx(0.75 * costs[0] + 0.25 * costs[1], rel=1e-6) and costs[0] != costs[1]
+
+
+def test_blanks_hide_what_is_read_from_the_learner_alone(tiny, teachers, documents, monkeypatch):
+    batch, taught = pack(documents[:2]), {"models": teachers[:1]}
+    config = tiny.but(teaching=taught, optimiser={"dropout": 0.0, "blanked": 0.5})
+    learner = make_learner(config, VOCABULARY, choose_kernels("cpu")).train()
+    assert learner.teachers is not None
+    expected = learner.teachers.odds(batch)
+    cost = learner(batch).nats.item()
+    # The same blanks by hand, the odds those of the whole batch.
+    plain = make_learner(config.but(optimiser={"blanked": 0.0}), VOCABULARY, choose_kernels("cpu")).train()
+    monkeypatch.setattr(plain.teachers, "odds", lambda batch: expected)
+    seen = replace(batch, ids=blanked(batch.ids, batch.cu_seqlens, 0.5, config.seed, 0, batch.number))
+    assert cost == pytest.approx(plain(seen).nats.item(), rel=1e-5)
+    assert cost != pytest.approx(plain(batch).nats.item(), rel=1e-5)
 
 
 def test_a_run_comes_nearer_to_its_teachers_and_leaves_them_as_they_are(

@@ -113,6 +113,9 @@ class Optimiser(Frozen):
     l2wrap: float = Field(default=1e-4, ge=0)
     # Dropout on each residual branch.
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    # Share of the ids that are blanked out as they are read (what is to be foretold stays), less in some documents and
+    # more in others.
+    blanked: float = Field(default=0.0, ge=0, le=0.5)
     # Decay of the moving average of the weights a step; 0 keeps none.
     average: float = Field(default=0.0, ge=0, lt=1)
 

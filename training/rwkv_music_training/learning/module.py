@@ -1,6 +1,7 @@
 """The learner: the parameters of a model as a torch module, whose forward pass is the model's own."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from rwkv_music.model.state import Memory, State
 from rwkv_music.model.versions import Model, build_model
 from rwkv_music_kernels.contract import Kernels
 from rwkv_music_training.learning.config import TrainingConfig
-from rwkv_music_training.learning.dropping import Dropout, dropout
+from rwkv_music_training.learning.dropping import Dropout, blanked, dropout
 from rwkv_music_training.learning.methods import Method
 from rwkv_music_training.learning.objective import nats, nats_to, position_nats
 from rwkv_music_training.learning.packing import Batch
@@ -118,7 +119,10 @@ class Learner(nn.Module):
             return Told(position_nats(logits, batch.targets, batch.counted)[0], _parts(state))
         options = self.config.optimiser
         draw = (self.config.seed, step, batch.number, *(() if self.passing is None else (self.passing.place,)))
-        logits, state = self.read(batch, carried, self.model(draw), dropout(options.dropout, *draw), self.passing)
+        seen = batch
+        if options.blanked > 0:
+            seen = replace(batch, ids=blanked(batch.ids, batch.cu_seqlens, options.blanked, *draw))
+        logits, state = self.read(seen, carried, self.model(draw), dropout(options.dropout, *draw), self.passing)
         cost = nats(logits, batch.targets, batch.counted, options.l2wrap)
         if self.teachers is not None:
             share = self.config.teaching.share
