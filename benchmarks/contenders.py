@@ -19,11 +19,11 @@ LLAMA_TYPES = {"float32": "f32", "bfloat16": "bf16", "int8": "q8_0"}
 LLAMA = {(version, dtype) for version in ("6", "7") for dtype in LLAMA_TYPES}
 
 
-def checkpoint(folder: Path, kind: str, shape: str, vocabulary: int) -> Path:
-    """A random checkpoint of that version, bfloat16, in the official form."""
+def checkpoint(folder: Path, kind: str, shape: str, vocabulary: int, stored: str = "bfloat16") -> Path:
+    """A random checkpoint of that version in the official form, which is bfloat16 unless `stored` as something else."""
     path = folder / f"rwkv-{kind}.pth"
     maker = Path(__file__).with_name("make_checkpoint.py")
-    words = [kind, "--shape", shape, "--vocabulary", str(vocabulary), "-o", str(path)]
+    words = [kind, "--shape", shape, "--vocabulary", str(vocabulary), "--dtype", stored, "-o", str(path)]
     subprocess.run([sys.executable, str(maker), *words], check=True, stdout=subprocess.DEVNULL)
     return path
 

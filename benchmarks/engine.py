@@ -95,7 +95,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(VERSIONS)} (default: 7)")
     parser.add_argument("--shape", default="12x768", metavar="LxC")
     parser.add_argument("--vocabulary", type=int, default=20096)
-    parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--dtypes", nargs="+", default=["float32"], help="what is computed with")
+    parser.add_argument(
+        "--stored",
+        choices=["bfloat16", "float32"],
+        default="bfloat16",
+        help="what the checkpoint holds (default: bfloat16, as official ones do)",
+    )
     parser.add_argument(
         "--tokens", type=int, default=0, help="tokens a round (default: 40 decoded, 1024 read, 512 a row)"
     )
@@ -123,7 +129,7 @@ def _decode(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     tokens = options.tokens or 40
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
+        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary, options.stored)
         for dtype in options.dtypes:
             contenders = {"ours": our_decoder(path, dtype, tokens), "floor": floor(path, dtype)}
             if not options.alone and (kind, dtype) in RWKV:
@@ -153,7 +159,7 @@ def _prefill(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     ids = torch.randint(0, options.vocabulary, (tokens,)).tolist()
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
+        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary, options.stored)
         for dtype in options.dtypes:
             from rwkv_music.engine import Engine
 
@@ -186,7 +192,7 @@ def _batch(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     tokens = options.tokens or 16
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
+        path = checkpoint(Path(folder), kind, options.shape, options.vocabulary, options.stored)
         for dtype in options.dtypes:
             engine = Engine.open(path, dtype=dtype)
 
@@ -214,7 +220,7 @@ def load(options: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.versions:
-            path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
+            path = checkpoint(Path(folder), kind, options.shape, options.vocabulary, options.stored)
             for suffix in options.suffixes:
                 other = path.with_suffix(suffix)
                 if suffix != ".pth":
@@ -249,7 +255,7 @@ def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.versions:
-            path = checkpoint(Path(folder), kind, options.shape, options.vocabulary)
+            path = checkpoint(Path(folder), kind, options.shape, options.vocabulary, options.stored)
             for dtype in options.dtypes:
                 whose = {"ours": "ours"}
                 if not options.alone and (kind, dtype) in RWKV:

@@ -102,3 +102,13 @@ def test_an_unpacked_matrix_is_the_one_that_was_packed(kind):
     found = unpack(pack(matrix, kind, 64))[:, :70]
     within = {FLOAT32: 0, BFLOAT16: 2**-8, INT8: 1 / 127}[kind]
     assert found.shape == matrix.shape and (found - matrix).abs().max() <= within * matrix.abs().max()
+
+
+def test_float32_that_fits_bfloat16_is_kept_as_that_and_nothing_else_is():
+    matrix = torch.randn(45, 70, generator=torch.Generator().manual_seed(4)).bfloat16()
+    for given in (matrix, matrix.float()):
+        packed = pack(given, FLOAT32)
+        assert packed.kind == BFLOAT16 and torch.equal(unpack(packed)[:, :70], matrix.float())
+    finer = matrix.float()
+    finer[44, 69] = 1 + 2**-12
+    assert pack(finer, FLOAT32).kind == FLOAT32

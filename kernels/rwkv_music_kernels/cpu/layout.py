@@ -25,8 +25,8 @@ MIXES_AT, MIXES, MANY = range(12, 15)
 # PRODUCT: INPUT as above.
 # WHOLE is the floats of room that a row of inputs of INT8 takes, see `whole`.
 TO, INPUTS, PANELS, WEIGHTS_AT, KIND, SCALES_AT, BLOCKS, OFFSET_AT, ACTIVATION, TIMES, ADDS, WHOLE = range(6, 18)
-# What multiplies a tile, see `matvec`.
-MULTIPLY_AT = 18
+# What multiplies a tile, see `matvec`; and what does where weights were made floats first, 0 where none ever are.
+MULTIPLY_AT, WIDE_MULTIPLY_AT = 18, 19
 # Rows that one task of a product takes: weights that come from memory meet so many. Of INT8 fewer, as each thread makes
 # whole numbers of them in its room.
 PRODUCT_ROWS, WHOLE_ROWS = 256, 64

@@ -7,11 +7,13 @@ from rwkv_music_kernels.cpu.kernel import Kernel, inner, invoke, numbers
 from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROWS
 from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, count_rows
 from rwkv_music_kernels.cpu.vectors import (
+    LANES,
     add,
     ask_for,
     exp,
     fill,
     load,
+    load_bf16,
     mul,
     sigmoid,
     silu,
@@ -28,10 +30,14 @@ _DECAY7 = -0.6065306597126334
 
 # Inputs that a panel meets all rows of a task with, before it goes on to the next: so many stay in the nearest cache.
 STRETCH = 192
+# Rows from which a stretch of BFLOAT16 is made floats once, in the room of the thread, and not anew in every tile.
+MANY_ROWS = 32
 # Bytes of a line of the caches; of a longer one every part is asked for.
 LINE = 64
 # Floats of the room in which sums are gathered.
 SUMS = at.PRODUCT_ROWS * PANEL
+# Floats of the room for a stretch that was made floats.
+WIDE = STRETCH * PANEL
 
 _TILES = len(TILE_ROWS)
 _multiply = invoke(11)
@@ -73,18 +79,23 @@ def _whole(step, room, n):
 def _panels(step, call, first_row, rows, first_panel, room):
     panels, inputs = min(2, step[at.PANELS] - first_panel), step[at.INPUTS]
     if rows == 1 and panels == 2:
-        _tile(step, call, PAIR, first_row, 0, first_panel, 0, inputs, room)
+        weights = _weights(step, first_panel, 0)
+        _tile(step, call, step[at.MULTIPLY_AT], weights, PAIR, first_row, 0, first_panel, 0, inputs, room)
         _finish(step, call, first_row, first_panel, room)
         _finish(step, call, first_row, first_panel + 1, _sums(room, 1))
         return
     stretch = inputs if step[at.KIND] == INT8 else STRETCH
+    widens = step[at.WIDE_MULTIPLY_AT] and rows >= MANY_ROWS
+    multiply = step[at.WIDE_MULTIPLY_AT] if widens else step[at.MULTIPLY_AT]
     end = _weights(step, first_panel + panels, 0)
     for panel in range(first_panel, first_panel + panels):
         for start in range(0, inputs, stretch):
             count = min(stretch, inputs - start)
+            weights, after = _weights(step, panel, start), _weights(step, panel, start + count)
             # The stretch after this one comes nearer while this one is worked on, a part of it with every tile.
-            after = _weights(step, panel, start + count)
-            ahead = min(after - _weights(step, panel, start), end - after)
+            ahead = min(after - weights, end - after)
+            if widens:
+                weights = _widened(weights, count, room)
             row = 0
             while row < rows:
                 tile = _TILES - 1
@@ -92,7 +103,7 @@ def _panels(step, call, first_row, rows, first_panel, room):
                     tile -= 1
                 next_row = row + TILE_ROWS[tile]
                 _ask(after + ahead * row // rows, after + ahead * next_row // rows)
-                _tile(step, call, tile, first_row, row, panel, start, count, room)
+                _tile(step, call, multiply, weights, tile, first_row, row, panel, start, count, room)
                 row = next_row
         for row in range(rows):
             _finish(step, call, first_row + row, panel, _sums(room, row))
@@ -112,16 +123,25 @@ def _ask(start, stop):
 
 
 @inner
-def _tile(step, call, tile, first_row, row, panel, start, count, room):
+def _widened(weights, count, room):
+    """BFLOAT16 of a panel for `count` inputs as FLOAT32, in the room: where they lie now."""
+    wide = room + SUMS * FLOAT
+    for i in range(0, count * PANEL, LANES):
+        store(wide, i, load_bf16(weights, i))
+    return wide
+
+
+@inner
+def _tile(step, call, multiply, weights, tile, first_row, row, panel, start, count, room):
     """The sums of `count` inputs from `start` on go on from those of the inputs before them."""
-    kind, blocks, weights = step[at.KIND], step[at.BLOCKS], _weights(step, panel, start)
+    kind, blocks = step[at.KIND], step[at.BLOCKS]
     panel_bytes = step[at.INPUTS] * PANEL * (FLOAT >> kind)
     scales = step[at.SCALES_AT] + panel * blocks * PANEL * FLOAT
     x, pitch = buffer(call, first_row + row, step[at.INPUT] + start), call[at.PITCH]
     if kind == INT8:
         x, pitch = _whole(step, room, row), step[at.WHOLE]
     block, sums = count // blocks, _sums(room, row)
-    _multiply(step[at.MULTIPLY_AT], tile, x, pitch, weights, panel_bytes, scales, blocks, count, block, sums, start)
+    _multiply(multiply, tile, x, pitch, weights, panel_bytes, scales, blocks, count, block, sums, start)
 
 
 @inner

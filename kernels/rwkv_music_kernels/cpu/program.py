@@ -14,8 +14,8 @@ from rwkv_music_kernels.cpu.heads import CHANNELS4, heads4, heads6, heads7, room
 from rwkv_music_kernels.cpu.kernel import Kernel
 from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL
 from rwkv_music_kernels.cpu.memory import Store
-from rwkv_music_kernels.cpu.pack import Packed, pack
-from rwkv_music_kernels.cpu.product import SUMS, product
+from rwkv_music_kernels.cpu.pack import Packed, fits_bfloat16, pack
+from rwkv_music_kernels.cpu.product import SUMS, WIDE, product
 from rwkv_music_kernels.cpu.vectors import LANES
 from rwkv_music_kernels.cpu.whole import whole_floats
 
@@ -34,7 +34,10 @@ class Program:
     """
 
     def __init__(self, dtype: str):
-        """dtype: of the matrices, one of KINDS; vectors are float32. Raises KernelError."""
+        """dtype: of the matrices, one of KINDS; vectors are float32. Raises KernelError.
+
+        What of "float32" fits bfloat16 without loss is kept as that, see `pack`.
+        """
         if dtype not in KINDS:
             raise KernelError(f"the CPU machine knows no dtype '{dtype}', only {', '.join(KINDS)}")
         self.large, self.small = KINDS[dtype]
@@ -83,7 +86,7 @@ class Program:
 
     def embed(self, table: Tensor, norm: tuple[Tensor, Tensor], out: int) -> None:
         """out = LayerNorm(table[id]), table: (V, C)."""
-        half, width = self.large != FLOAT32, table.shape[1]
+        half, width = self.large != FLOAT32 or fits_bfloat16(table), table.shape[1]
         self._multiple("the width", width)
         kept = self._keep(table, torch.bfloat16 if half else torch.float32)
         fields = {at.OUT: out, at.WIDTH: width, at.TABLE_AT: kept, at.HALF: int(half)}
@@ -154,8 +157,9 @@ class Program:
             at.SPAN: at.WHOLE_ROWS if packed.kind == INT8 else at.PRODUCT_ROWS,
             at.SHARE: -(-packed.panels.shape[0] // 2),
             at.MULTIPLY_AT: MULTIPLY[packed.kind].address,
+            at.WIDE_MULTIPLY_AT: MULTIPLY[FLOAT32].address if packed.kind == BFLOAT16 else 0,
         }
-        self.room = max(self.room, SUMS + at.WHOLE_ROWS * fields[at.WHOLE])
+        self.room = max(self.room, SUMS + (WIDE if packed.kind == BFLOAT16 else at.WHOLE_ROWS * fields[at.WHOLE]))
         if offset is not None:
             self._multiple("a vector that is added", offset.numel())
         self._add(product, fields)

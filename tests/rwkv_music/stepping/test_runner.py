@@ -15,6 +15,7 @@ from rwkv_music.model.state import State
 from rwkv_music.model.versions import read_spec, shapes_of, tidy
 from rwkv_music.stepping.runner import CpuRunner
 from rwkv_music_kernels.contract import KernelError
+from rwkv_music_kernels.cpu import pack, program
 from rwkv_music_kernels.cpu.team import Team
 
 VERSIONS = ["4", "5.0", "5.1", "5.2", "6", "7"]
@@ -128,6 +129,17 @@ def test_ranks_and_vocabularies_of_any_size(version):
     found, _ = CpuRunner(spec, weights, "float32").forward(ids, State.zeros(spec), True)
     truth, _ = build_model(spec, weights, ReferenceKernels()).forward(ids, State.zeros(spec))
     torch.testing.assert_close(found, truth, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 31, 33, 300])
+def test_what_fits_bfloat16_is_computed_to_the_same_bits_as_float32(invented, length, monkeypatch):
+    weights = RandomWeights(invented, dtype=torch.bfloat16)
+    ids = torch.randint(0, 150, (1, length), generator=torch.Generator().manual_seed(7))
+    found, after = CpuRunner(invented, weights, "float32").forward(ids, State.zeros(invented), True)
+    for module in (pack, program):
+        monkeypatch.setattr(module, "fits_bfloat16", lambda matrix: False)
+    truth, state = CpuRunner(invented, weights, "float32").forward(ids, State.zeros(invented), True)
+    assert torch.equal(found, truth) and same(after, state)
 
 
 @pytest.mark.parametrize("dtype, within", [("bfloat16", 1e-2), ("int8", 1e-2)])
