@@ -48,12 +48,17 @@ class CpuRunner:
         scratch = _scratch(parts[0].numel(), self._program.pitch)
         for number, part in enumerate(parts):
             wanted = all_logits or number == len(parts) - 1
-            logits, state = self._part(part.contiguous(), state, all_logits, scratch)
+            # What the last layer's channel mix remembers is for the next token alone, whose logits nobody wants either.
+            stops = not wanted and parts[number + 1].shape[1] > 1
+            table = self._table[: self._program.memory_steps] if stops else self._table
+            logits, state = self._part(part.contiguous(), state, all_logits, table, scratch)
             if wanted:
                 kept.append(logits)
         return torch.cat(kept, dim=1) if len(kept) > 1 else kept[0], state
 
-    def _part(self, ids: Tensor, state: State, all_logits: bool, scratch: Tensor) -> tuple[Tensor, State]:
+    def _part(
+        self, ids: Tensor, state: State, all_logits: bool, table: np.ndarray, scratch: Tensor
+    ) -> tuple[Tensor, State]:
         program, (pieces, length) = self._program, ids.shape
         rows, results = pieces * length, pieces * (length if all_logits else 1)
         threads = self._team.size(program.bytes * rows)
@@ -68,7 +73,7 @@ class CpuRunner:
             *(logits.data_ptr(), width, rooms.data_ptr(), program.room),
         )
         call[at.OLD_TIME_SHIFT_AT :] = [tensor.data_ptr() for tensor in (*old, *new)]
-        self._team.run(self._table, call, threads)
+        self._team.run(table, call, threads)
         logits = logits.view(pieces, -1, width)
         return (logits if width == program.outputs else logits[..., : program.outputs].contiguous()), State(*new)
 

@@ -46,6 +46,9 @@ class Program:
         self.columns = 0
         self.room = SUMS
         self.outputs = 0
+        # Steps from the first on that make the last layer's memory; those behind are for logits, and what that layer's
+        # channel mix remembers.
+        self.memory_steps = 0
         self._steps: list[list[int]] = []
         # Everything that steps name by its address.
         self._store = Store()
@@ -194,6 +197,7 @@ class Program:
         self.room = max(self.room, room_floats(size))
         fields = {at.SPAN: at.PIECE, at.SHARE: heads, at.HEADS: heads, at.SIZE: size, at.LAYER: layer}
         self._add(kernel, fields | {**buffers, at.VECTORS_AT: self.vectors(*vectors)})
+        self.memory_steps = len(self._steps)
 
     def _norm(self, norm: tuple[Tensor, Tensor]) -> dict[int, int]:
         return {at.WEIGHT_AT: self.vectors(norm[0]), at.BIAS_AT: self.vectors(norm[1])}

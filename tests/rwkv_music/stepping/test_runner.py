@@ -103,6 +103,15 @@ def test_long_input_goes_in_turns_to_the_same_bits(invented):
     assert torch.equal(whole, again) and same(state, second)
 
 
+@pytest.mark.parametrize("length", [256, 257, 258, 512, 513, 600])
+def test_a_prompt_ends_as_it_does_when_every_logit_is_asked_for(invented, length):
+    runner = CpuRunner(invented, RandomWeights(invented), "float32")
+    ids = torch.randint(0, 150, (1, length), generator=torch.Generator().manual_seed(8))
+    every, state = runner.forward(ids, State.zeros(invented), True)
+    last, after = runner.forward(ids, State.zeros(invented), False)
+    assert torch.equal(last[:, 0], every[:, -1]) and same(state, after)
+
+
 def test_the_given_state_stays_as_it_was(invented):
     runner = CpuRunner(invented, RandomWeights(invented), "float32")
     _, state = runner.forward(torch.tensor([[1, 2, 3]]), State.zeros(invented), False)
