@@ -63,11 +63,10 @@ class Engine:
     ) -> "Engine":
         """The model in a file or folder, or of that name, ready to run; with the styles that the name says.
 
-        dtype: of the matrices, "float32", "bfloat16" or on the CPU "int8", where what was saved in bfloat16 takes no
-        more memory as "float32"; kernels: a backend by name (see `doctor`), None for the fastest; lora: an adapter to
-        merge, with its `alpha` where the file does not hold it. Raises CheckpointError (or OSError) when the weights
-        cannot be used, ValueError for an unknown dtype, KernelError for a backend that cannot run here, and like
-        `styled`.
+        dtype: of the matrices, "float32" (on the CPU without more memory than a file in bfloat16 takes), "bfloat16" or
+        on the CPU "int8"; kernels: a backend by name (see `doctor`), None for the fastest; lora: an adapter to merge,
+        with its `alpha` where the file does not hold it. Raises CheckpointError (or OSError) when the weights cannot be
+        used, ValueError for an unknown dtype, KernelError for a backend that cannot run here, and like `styled`.
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype '{dtype}' is none of {', '.join(DTYPES)}")
