@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rwkv_music_tokenizers.abc_reader import read_abc
-from rwkv_music_tokenizers.tonal import NotTonal, move_along_scale, moves_along_scale
+from rwkv_music_tokenizers.tonal import NotTonal, exchange_notes, move_along_scale, moves_along_scale
 from rwkv_music_tokenizers.transpose import transpose_abc
 
 REEL = "R:reel\nM:4/4\nL:1/8\nK:D\n|:d2fd Adfd|(3efg fe ^dB =c2:|\n[K:G] B,>c' z2|]\n"
@@ -64,3 +64,17 @@ def test_what_has_no_other_mode_says_why(text, why):
 
 def test_no_note_leaves_the_staff_of_tunes():
     assert moves_along_scale("K:C\nG,2|") == (1,) and moves_along_scale("K:C\ne'2|") == (-3, -2)
+
+
+def test_exchanged_notes_keep_octaves_signs_and_everything_that_is_no_note():
+    text = 'R:jig\nK:D\n|:A|d2c b^f_G|"Am"[CEG]2 c\'A,:|\n'
+    assert exchange_notes(text, (3, 1, 0, 6, 2, 5, 4)) == 'R:jig\nK:D\n|:A|d2f g^b_E|"Am"[FCE]2 f\'A,:|\n'
+    assert exchange_notes(text, range(7)) == text
+
+
+@given(st.permutations(range(7)))
+@settings(max_examples=20, deadline=None)
+def test_exchanged_back_is_the_same_tune_and_no_bar_changes_its_length(order):
+    exchanged = exchange_notes(REEL, order)
+    assert lengths(exchanged) == lengths(REEL)
+    assert exchange_notes(exchanged, [order.index(step) for step in range(7)]) == REEL

@@ -1,5 +1,9 @@
-"""ABC moved along its scale: every note some steps of the staff higher, the signature as it was, so in another mode."""
+"""ABC moved along its scale: every note some steps of the staff higher, the signature as it was, so in another mode.
 
+And ABC whose notes have changed names among each other.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rwkv_music_tokenizers.abc_event_text import letter_text
@@ -30,6 +34,19 @@ def move_along_scale(text: str, steps: int) -> str:
     accidental would be more than double, and where there are chord symbols, whose kinds would change.
     """
     return "".join(_Walk(steps).texts(text))
+
+
+def exchange_notes(text: str, order: Sequence[int]) -> str:
+    """One ABC tune with step n of the scale (0 is C) as step order[n] of the same octave, wherever it stands.
+
+    Bars, rhythm and whatever is repeated stay as they were; the melody becomes one that nobody has heard.
+    """
+    return "".join(_exchanged(token.text, order) if token.kind == "note" else token.text for token in lex(text))
+
+
+def _exchanged(note: str, order: Sequence[int]) -> str:
+    sign, step, octave, length = read_note(note)
+    return ("" if sign is None else SIGNS[sign]) + letter_text(7 * octave + order[STEPS.index(step)]) + length
 
 
 def moves_along_scale(text: str) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """What is read anew is a document that the tokenizer itself would write: in another key, tempo, loudness, else the same."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from rwkv_music_tokenizers.note_options import NoteOptions
 from rwkv_music_tokenizers.note_tokens import NoteTokenizer
 from rwkv_music_tokenizers.performance import Performance, Track, rows
 from rwkv_music_tokenizers.performance_to_words import performance_to_words
-from rwkv_music_tokenizers.tonal import move_along_scale, moves_along_scale
+from rwkv_music_tokenizers.tonal import exchange_notes, move_along_scale, moves_along_scale
 from rwkv_music_tokenizers.transpose import singable_shifts, transpose_abc
 from rwkv_music_tokenizers.words_to_performance import words_to_performance
 from rwkv_music_training.corpus.augment import Augmentation, augmenting
@@ -113,6 +115,20 @@ def test_abc_moves_along_its_scale_and_then_to_another_key(make_tune):
     assert len(far) > len(found) and not far & (found | {text})
     chords = code.document('M:4/4\nL:1/4\nK:C\n"C"CEGc|\n')
     assert np.array_equal(read(np.array(chords), draw(1)), chords)
+
+
+def test_abc_whose_notes_are_exchanged_is_one_that_was_not_moved_along_its_scale(make_tune):
+    code = AbcTokenizer()
+    text = training_text(make_tune(2))
+    ids = np.array(code.document(text))
+
+    def read(tonal: float, exchanged: float) -> set[str]:
+        reading = augmenting(find_code("abc"), Augmentation(transposed=0.0, tonal=tonal, exchanged=exchanged))
+        return {code.decode(reading(ids, draw(number)).tolist()) for number in range(30)}
+
+    found, orders = read(0.0, 1.0), list(permutations(range(7)))[1:]
+    assert len(found) > 20 and found <= {exchange_notes(text, order) for order in orders}
+    assert read(1.0, 1.0) == read(1.0, 0.0)
 
 
 def test_a_reading_is_a_pure_function_of_the_generator_and_may_change_nothing(band, corpus):

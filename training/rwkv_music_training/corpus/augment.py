@@ -1,7 +1,9 @@
 """Documents read in another key, at another tempo, louder or softer: as good music as they were, and as canonical."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import permutations
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from rwkv_music_tokenizers.note_vocabulary import (
 )
 from rwkv_music_tokenizers.performance import Performance, rows
 from rwkv_music_tokenizers.performance_to_words import performance_to_words
-from rwkv_music_tokenizers.tonal import move_along_scale, moves_along_scale
+from rwkv_music_tokenizers.tonal import exchange_notes, move_along_scale, moves_along_scale
 from rwkv_music_tokenizers.transpose import SHIFTS, singable_shifts, transpose_abc
 from rwkv_music_tokenizers.words_to_performance import words_to_performance
 from rwkv_music_training.corpus.codes import ABC_CODE, NOTES_CODE, Code, words_of
@@ -35,6 +37,8 @@ from rwkv_music_training.corpus.documents import Augment
 TEMPO_STEP = 1.05
 # Where the clock and the kind of piece stand in a document of notes.
 CLOCK_PLACE, KIND_PLACE = 1, 2
+# Every order of the seven notes of a scale; the first leaves them as they are.
+_ORDERS = tuple(permutations(range(7)))
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,18 @@ class Augmentation:
     # The share of tunes in ABC that are moved along their scale into another mode first: tunes that nobody wrote, with
     # the form and the rhythm of one.
     tonal: float = 0.0
+    # The share of the other tunes in ABC whose notes change names among each other: only what repeats can be foretold.
+    exchanged: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What a generator chose: four numbers in 0..1 that say whether, and four that say how far."""
+    """What a generator chose: five numbers in 0..1 that say whether, and five that say how far."""
 
     whether: np.ndarray
     how_far: np.ndarray
 
-    def one_of(self, place: int, share: float, steps: list[int]) -> int:
+    def one_of(self, place: int, share: float, steps: Sequence[int]) -> int:
         """One of some steps, 0 where nothing is to change or there are none."""
         if not steps or self.whether[place] >= share:
             return 0
@@ -72,8 +78,9 @@ def augmenting(code: Code, how: Augmentation) -> Augment:
     read = {ABC_CODE: _abc, NOTES_CODE: _notes}.get(code.name) or partial(_words, words_of(code.name))
 
     def augment(ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-        # The fourth of each is drawn by itself, so that the first three are what they were before there was one.
-        return read(ids, how, _Choice(*np.hstack([draw.random((2, 3)), draw.random((2, 1))]))).astype(np.int64)
+        # The fourth and the fifth of each are drawn by themselves, so that those before are what they always were.
+        drawn = np.hstack([draw.random((2, 3)), draw.random((2, 1)), draw.random((2, 1))])
+        return read(ids, how, _Choice(*drawn)).astype(np.int64)
 
     return augment
 
@@ -87,6 +94,8 @@ def _abc(ids: np.ndarray, how: Augmentation, choice: _Choice) -> np.ndarray:
     text = written = code.decode(ids.tolist())
     steps = choice.one_of(3, how.tonal, list(_moves(text)) if how.tonal else [])
     text = move_along_scale(text, steps) if steps else text
+    order = 0 if steps else choice.one_of(4, how.exchanged, range(1, len(_ORDERS)))
+    text = exchange_notes(text, _ORDERS[order]) if order else text
     shift = choice.one_of(0, how.transposed, [shift for shift in _shifts(text) if shift])
     text = transpose_abc(text, shift) if shift else text
     return ids if text == written else np.array(code.document(text))

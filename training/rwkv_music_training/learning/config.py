@@ -66,6 +66,8 @@ class Augment(Frozen):
     reloud: Share = 0.0
     # Of ABC: the share that is moved along its scale into another mode.
     tonal: Share = 0.0
+    # Of ABC: the share of the rest whose notes change names among each other, so that only what repeats can be foretold.
+    exchanged: Share = 0.0
     # At most so many steps of 5 % faster or slower, and of 8 of the 127 loudnesses up or down.
     tempo_steps: int = Field(default=3, ge=0)
     loudness_steps: int = Field(default=2, ge=0)
