@@ -1,4 +1,4 @@
-"""A tune moved along its scale keeps signature, rhythm and form, and stands in another mode."""
+"""A tune moved along its scale keeps signature, rhythm and form, in another mode; exchanged notes come back."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,4 @@
-"""ABC moved along its scale: every note some steps of the staff higher, the signature as it was, so in another mode.
-
-And ABC whose notes have changed names among each other.
-"""
+"""ABC with other notes of its scale, the signature as it was: all moved by steps into another mode, or exchanged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,9 +34,10 @@ def move_along_scale(text: str, steps: int) -> str:
 
 
 def exchange_notes(text: str, order: Sequence[int]) -> str:
-    """One ABC tune with step n of the scale (0 is C) as step order[n] of the same octave, wherever it stands.
+    """One ABC tune with every note of step n (0 is C) on step order[n] of its octave; order: 0 to 6, each once.
 
-    Bars, rhythm and whatever is repeated stay as they were; the melody becomes one that nobody has heard.
+    Signs, keys, chord symbols, bars and rhythm stay as they were, and so does what repeats; the melody becomes one that
+    nobody has heard. Raises nothing.
     """
     return "".join(_exchanged(token.text, order) if token.kind == "note" else token.text for token in lex(text))
 

@@ -1,4 +1,4 @@
-"""Memory for weights, in huge pages where the system has them, which is read faster than many small ones."""
+"""Memory for weights and for many rows, in huge pages where the system has them, read faster than many small ones."""
 
 import math
 import mmap
