@@ -11,8 +11,8 @@
 Weights are random: they prove speed, never quality. They are stored in bfloat16, as official ones are, and our engine
 reads them as that in float32 too, while the floor of float32 reads four bytes for each; `--stored float32` measures
 what bfloat16 does not hold. Every round times all contenders one after the other, so that a ratio is of the same
-minute; what is printed, and written as JSON with `-o` and as a picture with `--plot`, are medians. llama.cpp takes part where
-PyPI `xllamacpp` is installed, which carries it compiled, and reads the GGUF files we write.
+minute; what is printed, and written as JSON with `-o` and as a picture with `--plot`, are medians. llama.cpp takes part
+where PyPI `xllamacpp` is installed, which carries it compiled, and reads the GGUF files we write.
 """
 
 import argparse
