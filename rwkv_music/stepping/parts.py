@@ -10,6 +10,11 @@ from rwkv_music_kernels.cpu.pack import Packed
 from rwkv_music_kernels.cpu.program import Program
 
 
+def rest(spec: Spec, layer: int) -> int:
+    """For which tokens a layer makes what is not for its memory: behind the last layer, only logits are."""
+    return at.LAST if layer == spec.layers - 1 else at.TOKENS
+
+
 def pair(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
     """Weight and bias of a norm."""
     return weights[name + ".weight"], weights[name + ".bias"]
@@ -36,7 +41,7 @@ class ChannelMix:
     """sigmoid(W_r x_r) (W_v relu(W_k x_k)^2), added to the residual stream."""
 
     def __init__(self, program: Program, spec: Spec):
-        self.width = spec.width
+        self.spec = spec
         self.normed = program.buffer(spec.width)
         self.mixed = program.buffer(spec.width, 2)
         self.hidden, self.gate = program.buffer(spec.ffn), program.buffer(spec.width)
@@ -45,11 +50,14 @@ class ChannelMix:
         self, program: Program, weights: Mapping[str, Tensor], block: str, x: int, mixes: Sequence[Tensor], layer: int
     ) -> None:
         """mixes: for key and receptance, the share of the token before."""
-        program.norm(x, self.normed, pair(weights, block + "ln2"), at.CHANNEL_SHIFT, layer)
-        program.mix(self.normed, self.mixed, mixes, self.width, at.CHANNEL_SHIFT, layer)
+        count = rest(self.spec, layer)
+        program.norm(x, self.normed, pair(weights, block + "ln2"), at.CHANNEL_SHIFT, layer, count)
+        program.mix(self.normed, self.mixed, mixes, self.spec.width, at.CHANNEL_SHIFT, layer, count)
+        ffn = block + "ffn."
         with program.together():
-            program.product(self.mixed, weights[block + "ffn.key.weight"], self.hidden, activation=at.SQUARED_RELU)
-            program.product(
-                self.mixed + self.width, weights[block + "ffn.receptance.weight"], self.gate, activation=at.SIGMOID
-            )
-        program.product(self.hidden, weights[block + "ffn.value.weight"], x, times=self.gate, adds=True)
+            key = program.matrix(weights[ffn + "key.weight"])
+            program.product(self.mixed, key, self.hidden, activation=at.SQUARED_RELU, count=count)
+            receptance = program.matrix(weights[ffn + "receptance.weight"])
+            program.product(self.mixed + self.spec.width, receptance, self.gate, activation=at.SIGMOID, count=count)
+        value = program.matrix(weights[ffn + "value.weight"])
+        program.product(self.hidden, value, x, times=self.gate, adds=True, count=count)

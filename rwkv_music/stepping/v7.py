@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from rwkv_music.model.v7 import Rwkv7Spec
-from rwkv_music.stepping.parts import begin, end, pair
+from rwkv_music.stepping.parts import begin, end, pair, rest
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.program import Program
 
@@ -23,17 +23,18 @@ def write(spec: Rwkv7Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
     xr, xw, xk, xv, xa, xg = (mixed + n * c for n in range(6))
     for layer in range(spec.layers):
         block, att = f"blocks.{layer}.", f"blocks.{layer}.att."
+        count = rest(spec, layer)
         value = v if layer else v_first
 
         program.norm(x, normed, pair(w, block + "ln1"), at.TIME_SHIFT, layer)
         program.mix(normed, mixed, [w[f"{att}x_{letter}"] for letter in "rwkvag"], c, at.TIME_SHIFT, layer)
         with program.together():
-            program.product(xr, w[att + "receptance.weight"], r)
+            program.product(xr, w[att + "receptance.weight"], r, count=count)
             program.product(xk, w[att + "key.weight"], k)
             program.product(xv, w[att + "value.weight"], value)
             program.product(xw, w[att + "w1"].mT, low["w"], activation=at.TANH, small=True)
             program.product(xa, w[att + "a1"].mT, low["a"], small=True)
-            program.product(xg, w[att + "g1"].mT, low["g"], activation=at.SIGMOID, small=True)
+            program.product(xg, w[att + "g1"].mT, low["g"], activation=at.SIGMOID, small=True, count=count)
             if layer:
                 program.product(xv, w[att + "v1"].mT, low["v"], small=True)
         with program.together():
@@ -42,17 +43,17 @@ def write(spec: Rwkv7Spec, w: Mapping[str, Tensor], dtype: str) -> Program:
             if layer:
                 v2, v0 = w[att + "v2"].mT, w[att + "v0"]
                 program.product(low["v"], v2, v_rate, offset=v0, activation=at.SIGMOID, small=True)
-            program.product(low["g"], w[att + "g2"].mT, gate, small=True)
+            program.product(low["g"], w[att + "g2"].mT, gate, small=True, count=count)
         buffers = {at.R: r, at.W: decay, at.K: k, at.V: value, at.A: rate, at.GATE: gate, at.Y: y}
         if layer:
             buffers |= {at.V_FIRST: v_first, at.V_RATE: v_rate}
         vectors = [*pair(w, att + "ln_x"), *(w[att + name] for name in ("k_k", "k_a", "r_k"))]
         program.heads7(buffers, vectors, spec.heads, spec.head_size, layer)
-        program.product(y, w[att + "output.weight"], x, adds=True)
+        program.product(y, w[att + "output.weight"], x, adds=True, count=count)
 
-        program.norm(x, normed, pair(w, block + "ln2"), at.CHANNEL_SHIFT, layer)
-        program.mix(normed, mixed, [w[block + "ffn.x_k"]], c, at.CHANNEL_SHIFT, layer)
-        program.product(mixed, w[block + "ffn.key.weight"], hidden, activation=at.SQUARED_RELU)
-        program.product(hidden, w[block + "ffn.value.weight"], x, adds=True)
+        program.norm(x, normed, pair(w, block + "ln2"), at.CHANNEL_SHIFT, layer, count)
+        program.mix(normed, mixed, [w[block + "ffn.x_k"]], c, at.CHANNEL_SHIFT, layer, count)
+        program.product(mixed, w[block + "ffn.key.weight"], hidden, activation=at.SQUARED_RELU, count=count)
+        program.product(hidden, w[block + "ffn.value.weight"], x, adds=True, count=count)
     end(program, spec, w, x, head)
     return program

@@ -8,8 +8,10 @@ as the first of their columns in the scratch memory, which has a row for every t
 # its tasks: each takes SPAN rows, or PIECE, and SHARE of them take the same.
 KERNEL_AT, ENDS, COUNT, SPAN, SHARE = range(5)
 PIECE = 0
-# What COUNT says a row is: every token of the call, or every one whose logits are asked for.
-TOKENS, RESULTS = range(2)
+# What COUNT says a row is: every token of the call; every one whose logits are asked for; or every one that these are made
+# of where the memory is known: of one piece whose last logits are asked for, the last two, as a token is mixed with the
+# one before.
+TOKENS, RESULTS, LAST = range(3)
 STEP_SIZE = 20
 
 # EMBED and NORM.

@@ -11,7 +11,7 @@ from numba import njit
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.atomics import give_way, look, rest, take
 from rwkv_music_kernels.cpu.kernel import inner, invoke, numbers
-from rwkv_music_kernels.cpu.scratch import count_rows
+from rwkv_music_kernels.cpu.scratch import rows_of
 
 # Runs of tasks that an operation has for each thread.
 _RUNS = 2
@@ -77,4 +77,5 @@ def _wait(done, expected):
 def _count_tasks(step, call):
     if step[at.SPAN] == at.PIECE:
         return call[at.PIECES] * step[at.SHARE]
-    return (count_rows(step, call) + step[at.SPAN] - 1) // step[at.SPAN] * step[at.SHARE]
+    first, end = rows_of(step, call)
+    return (end - first + step[at.SPAN] - 1) // step[at.SPAN] * step[at.SHARE]

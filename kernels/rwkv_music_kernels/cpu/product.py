@@ -5,7 +5,7 @@ import numpy as np
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.kernel import Kernel, inner, invoke, numbers
 from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROWS
-from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, count_rows
+from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, rows_of
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
     add,
@@ -51,10 +51,10 @@ def product(step, call, task, stop, room):
     for another thread that did.
     """
     step, call = numbers(step), numbers(call)
-    rows, share, made = count_rows(step, call), step[at.SHARE], -1
+    (first_row, end), share, made = rows_of(step, call), step[at.SHARE], -1
     for one in range(task, stop):
-        first, panel = one // share * step[at.SPAN], one % share * 2
-        count = min(step[at.SPAN], rows - first)
+        first, panel = first_row + one // share * step[at.SPAN], one % share * 2
+        count = min(step[at.SPAN], end - first)
         if step[at.KIND] == INT8 and made != first:
             for n in range(count):
                 x = buffer(call, first + n, step[at.INPUT])

@@ -115,9 +115,18 @@ class Program:
         }
         self._add(rowwise.norm, fields | self._norm(norm))
 
-    def mix(self, x: int, out: int, mixes: Sequence[Tensor], width: int, shift: int, layer: int) -> None:
+    def mix(
+        self,
+        x: int,
+        out: int,
+        mixes: Sequence[Tensor],
+        width: int,
+        shift: int,
+        layer: int,
+        count: int = at.TOKENS,
+    ) -> None:
         """out, out + width, ... = x + (x_before - x) m for each m of `mixes`, vectors."""
-        fields = {at.INPUT: x, at.OUT: out, at.WIDTH: width, at.SHIFT: shift, at.LAYER: layer}
+        fields = {at.INPUT: x, at.OUT: out, at.WIDTH: width, at.SHIFT: shift, at.LAYER: layer, at.COUNT: count}
         self._add(rowwise.mix, fields | {at.MIXES_AT: self.vectors(*mixes), at.MANY: len(mixes)})
 
     def mix_by(self, x: int, out: int, mixes: int, many: int, width: int, shift: int, layer: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.kernel import Kernel, inner, numbers
-from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, count_rows
+from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, rows_of
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
     add,
@@ -29,11 +29,12 @@ def embed(step, call, task, stop, room):
     """The normed embedding of a token."""
     step, call = numbers(step), numbers(call)
     ids, out_of, width = numbers(call[at.IDS_AT]), step[at.OUT], step[at.WIDTH]
-    for row in range(task * at.FEW_ROWS, min(stop * at.FEW_ROWS, count_rows(step, call))):
-        first, out = ids[row] * width, buffer(call, row, out_of)
+    first, end = rows_of(step, call)
+    for row in range(first + task * at.FEW_ROWS, min(first + stop * at.FEW_ROWS, end)):
+        entry, out = ids[row] * width, buffer(call, row, out_of)
         for i in range(0, width, LANES):
             table = step[at.TABLE_AT]
-            store(out, i, load_bf16(table, first + i) if step[at.HALF] else load(table, first + i))
+            store(out, i, load_bf16(table, entry + i) if step[at.HALF] else load(table, entry + i))
         _norm(out, out, width, step[at.WEIGHT_AT], step[at.BIAS_AT])
 
 
@@ -41,7 +42,8 @@ def embed(step, call, task, stop, room):
 def norm(step, call, task, stop, room):
     """The layer norm of a row; the last of a piece is also what the next token will be mixed with."""
     step, call = numbers(step), numbers(call)
-    for row in range(task * at.FEW_ROWS, min(stop * at.FEW_ROWS, count_rows(step, call))):
+    first, end = rows_of(step, call)
+    for row in range(first + task * at.FEW_ROWS, min(first + stop * at.FEW_ROWS, end)):
         _norm_row(step, call, row)
 
 
@@ -49,7 +51,8 @@ def norm(step, call, task, stop, room):
 def mix(step, call, task, stop, room):
     """x + (x_before - x) m for each of the mixes, into buffers one behind the other."""
     step, call = numbers(step), numbers(call)
-    for row in range(task * at.FEW_ROWS, min(stop * at.FEW_ROWS, count_rows(step, call))):
+    first, end = rows_of(step, call)
+    for row in range(first + task * at.FEW_ROWS, min(first + stop * at.FEW_ROWS, end)):
         _mix_row(step, call, row)
 
 

@@ -7,11 +7,14 @@ FLOAT = 4
 
 
 @inner
-def count_rows(step, call):
-    """The rows that a step is done for."""
-    if step[at.COUNT] == at.RESULTS and not call[at.ALL_LOGITS]:
-        return call[at.PIECES]
-    return call[at.PIECES] * call[at.LENGTH]
+def rows_of(step, call):
+    """The rows that a step is done for: the first, and the one behind the last."""
+    pieces, length = call[at.PIECES], call[at.LENGTH]
+    if step[at.COUNT] == at.TOKENS or call[at.ALL_LOGITS]:
+        return 0, pieces * length
+    if step[at.COUNT] == at.RESULTS:
+        return 0, pieces
+    return max(0, length - 2) if pieces == 1 else 0, pieces * length
 
 
 @inner

@@ -13,6 +13,7 @@ from rwkv_music.model.official import to_official
 from rwkv_music.model.spec import Spec
 from rwkv_music.model.state import State
 from rwkv_music.model.versions import read_spec, shapes_of, tidy
+from rwkv_music.stepping import runner as stepping_runner
 from rwkv_music.stepping.runner import CpuRunner
 from rwkv_music_kernels.contract import KernelError
 from rwkv_music_kernels.cpu import pack, program
@@ -103,12 +104,16 @@ def test_long_input_goes_in_turns_to_the_same_bits(invented):
     assert torch.equal(whole, again) and same(state, second)
 
 
-@pytest.mark.parametrize("length", [256, 257, 258, 512, 513, 600])
-def test_a_prompt_ends_as_it_does_when_every_logit_is_asked_for(invented, length):
-    runner = CpuRunner(invented, RandomWeights(invented), "float32")
-    ids = torch.randint(0, 150, (1, length), generator=torch.Generator().manual_seed(8))
-    every, state = runner.forward(ids, State.zeros(invented), True)
-    last, after = runner.forward(ids, State.zeros(invented), False)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 256, 257, 258, 512, 513, 600])
+def test_a_prompt_ends_as_it_does_when_every_logit_is_asked_for(invented, length, dtype, monkeypatch):
+    monkeypatch.setattr(stepping_runner, "_scratch", lambda rows, pitch: torch.full((rows, pitch), torch.nan))
+    runner = CpuRunner(invented, RandomWeights(invented), dtype)
+    ids = torch.randint(0, 150, (1, length + 5), generator=torch.Generator().manual_seed(8))
+    _, begun = runner.forward(ids[:, :5], State.zeros(invented), True)
+    every, state = runner.forward(ids[:, 5:], begun, True)
+    last, after = runner.forward(ids[:, 5:], begun, False)
+    assert torch.isfinite(last).all()
     assert torch.equal(last[:, 0], every[:, -1]) and same(state, after)
 
 
