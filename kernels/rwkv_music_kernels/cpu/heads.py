@@ -12,11 +12,12 @@ import numpy as np
 from rwkv_music_kernels.contract import GROUP_NORM_EPS
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.kernel import Kernel, inner, numbers
-from rwkv_music_kernels.cpu.scratch import FLOAT, buffer
+from rwkv_music_kernels.cpu.scratch import FLOAT, LINE, buffer
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
     NARROW,
     add,
+    ask_for,
     begin,
     div,
     exp,
@@ -44,6 +45,11 @@ _K_K, _K_A, _R_K = 2, 3, 4
 _NORM_WEIGHT, _NORM_BIAS = 0, 1
 _BONUS = 2
 _DECAY4, _BONUS4 = 0, 1
+
+# The buffers of a step whose rows are read and written.
+_READ7 = (at.R, at.W, at.K, at.V, at.A, at.GATE, at.V_FIRST, at.V_RATE, at.Y)
+_READ6 = (at.R, at.W, at.K, at.V, at.GATE, at.Y)
+_READ4 = (at.R, at.K, at.V, at.Y)
 
 # Channels that a task of RWKV-4 takes, which has no heads.
 CHANNELS4 = LANES
@@ -74,6 +80,7 @@ def _head7(step, call, task, room):
     vectors, width = step[at.VECTORS_AT] + head * size * FLOAT, step[at.HEADS] * size
     for t in range(call[at.LENGTH]):
         row = _row(step, call, piece, t, head)
+        _ask_ahead(step, call, row, _READ7, size)
         returned, known, bonus = _prepare7(step, row, vectors, width, size, room)
         _look7(s, room, size)
         _change7(s, new, row + step[at.W] * FLOAT, room, size)
@@ -176,6 +183,7 @@ def _head6(step, call, task, room):
     seen = _place(room, _SEEN, size)
     for t in range(call[at.LENGTH]):
         row = _row(step, call, piece, t, head)
+        _ask_ahead(step, call, row, _READ6, size)
         r, k, v = row + step[at.R] * FLOAT, row + step[at.K] * FLOAT, row + step[at.V] * FLOAT
         decay = row + step[at.W] * FLOAT
         if step[at.DECAY_AT]:
@@ -235,6 +243,7 @@ def _channels4(step, call, task):
     decay, bonus = load(vectors, _DECAY4 * width), load(vectors, _BONUS4 * width)
     for t in range(call[at.LENGTH]):
         row = _row(step, call, piece, t, block)
+        _ask_ahead(step, call, row, _READ4, CHANNELS4)
         k, v = load(row, step[at.K]), load(row, step[at.V])
         most = greater(top, add(bonus, k))
         past, now = exp(sub(top, most)), exp(sub(add(bonus, k), most))
@@ -276,6 +285,15 @@ def _memory(step, call, which, task):
 def _row(step, call, piece, t, head):
     """The scratch row of a token, at the first channel of the head."""
     return buffer(call, piece * call[at.LENGTH] + t, head * step[at.SIZE])
+
+
+@inner
+def _ask_ahead(step, call, row, buffers, size):
+    """Have the next token's row of some buffers brought nearer: rows lie too far apart for a cache to foresee them."""
+    following = row + call[at.PITCH] * FLOAT
+    for which in buffers:
+        for line in range(0, size * FLOAT, LINE):
+            ask_for(following + step[which] * FLOAT + line)
 
 
 @inner

@@ -5,7 +5,7 @@ import numpy as np
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.kernel import Kernel, inner, invoke, numbers
 from rwkv_music_kernels.cpu.matvec import INT8, PAIR, PANEL, TILE_ROWS
-from rwkv_music_kernels.cpu.scratch import FLOAT, buffer, rows_of
+from rwkv_music_kernels.cpu.scratch import FLOAT, LINE, buffer, rows_of
 from rwkv_music_kernels.cpu.vectors import (
     LANES,
     add,
@@ -32,8 +32,6 @@ _DECAY7 = -0.6065306597126334
 STRETCH = 192
 # Rows from which a stretch of BFLOAT16 is made floats once, in the room of the thread, and not anew in every tile.
 MANY_ROWS = 32
-# Bytes of a line of the caches; of a longer one every part is asked for.
-LINE = 64
 # Floats of the room in which sums are gathered.
 SUMS = at.PRODUCT_ROWS * PANEL
 # Floats of the room for a stretch that was made floats.

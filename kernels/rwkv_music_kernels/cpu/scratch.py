@@ -4,6 +4,8 @@ from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu.kernel import inner
 
 FLOAT = 4
+# Bytes of a line of the caches; of a longer one every part is asked for.
+LINE = 64
 
 
 @inner
