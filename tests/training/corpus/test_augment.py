@@ -131,6 +131,18 @@ def test_abc_whose_notes_are_exchanged_is_one_that_was_not_moved_along_its_scale
     assert read(1.0, 1.0) == read(1.0, 0.0)
 
 
+def test_abc_read_twice_in_a_row_is_the_same_document_in_the_same_key(make_tune):
+    code = AbcTokenizer()
+    ids = np.array(code.document(training_text(make_tune(2))))
+
+    def read(repeated: float, number: int) -> np.ndarray:
+        return augmenting(find_code("abc"), Augmentation(transposed=0.8, repeated=repeated))(ids, draw(number))
+
+    for number in range(12):
+        assert np.array_equal(read(1.0, number), np.tile(read(0.0, number), 2))
+    assert {len(read(0.5, number)) // len(read(0.0, number)) for number in range(12)} == {1, 2}
+
+
 def test_a_reading_is_a_pure_function_of_the_generator_and_may_change_nothing(band, corpus):
     ids = NOTES.encode(band).astype(np.int64)
     read = augmenting(find_code("notes"), ALWAYS)

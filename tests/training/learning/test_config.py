@@ -30,6 +30,10 @@ def test_a_written_config_comes_back():
             "here: the method state is small and whole on each process: machine.spread must be auto or ddp",
         ),
         ("data: {carry: true, tokens_per_step: 1000}", "here: with carry, tokens_per_step must be a multiple of"),
+        (
+            "data: {carry: true, augment: {repeated: 0.5}}",
+            "here: data.augment.repeated reads whole documents: data.carry must be false",
+        ),
         ("- 1", "here: must hold fields with values"),
         ("a: [", "here: not YAML (while parsing"),
         ("optimiser: {clip: .nan}", "here: optimiser.clip: must be a finite number, not nan"),

@@ -57,11 +57,13 @@ class Augmentation:
     tonal: float = 0.0
     # The share of the other tunes in ABC whose notes change names among each other: only what repeats can be foretold.
     exchanged: float = 0.0
+    # The share of readings of ABC that are read twice in a row: all of the second can be foretold by who remembers.
+    repeated: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What a generator chose: five numbers in 0..1 that say whether, and five that say how far."""
+    """What a generator chose: six numbers in 0..1 that say whether, and six that say how far."""
 
     whether: np.ndarray
     how_far: np.ndarray
@@ -78,8 +80,8 @@ def augmenting(code: Code, how: Augmentation) -> Augment:
     read = {ABC_CODE: _abc, NOTES_CODE: _notes}.get(code.name) or partial(_words, words_of(code.name))
 
     def augment(ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-        # The fourth and the fifth of each are drawn by themselves, so that those before are what they always were.
-        drawn = np.hstack([draw.random((2, 3)), draw.random((2, 1)), draw.random((2, 1))])
+        # Those from the fourth on are drawn by themselves, so that those before are what they always were.
+        drawn = np.hstack([draw.random((2, 3)), *(draw.random((2, 1)) for _ in range(3))])
         return read(ids, how, _Choice(*drawn)).astype(np.int64)
 
     return augment
@@ -98,7 +100,8 @@ def _abc(ids: np.ndarray, how: Augmentation, choice: _Choice) -> np.ndarray:
     text = exchange_notes(text, _ORDERS[order]) if order else text
     shift = choice.one_of(0, how.transposed, [shift for shift in _shifts(text) if shift])
     text = transpose_abc(text, shift) if shift else text
-    return ids if text == written else np.array(code.document(text))
+    ids = ids if text == written else np.array(code.document(text))
+    return np.tile(ids, 2) if choice.whether[5] < how.repeated else ids
 
 
 @lru_cache(maxsize=1 << 15)

@@ -26,7 +26,8 @@ class Documents(Protocol):
         """The ids of one document, (n,) int64; with `draw`, in a key, tempo and loudness that it chooses.
 
         A pure function of the generator. n is `lengths[index]` without `draw`; with it, ABC may become a little longer
-        or shorter, as another key needs other accidentals. Raises IndexError for a number that there is not.
+        or shorter, as another key needs other accidentals, and twice as long where it is read twice. Raises IndexError
+        for a number that there is not.
         """
         ...
 

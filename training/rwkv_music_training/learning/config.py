@@ -68,6 +68,8 @@ class Augment(Frozen):
     tonal: Share = 0.0
     # Of ABC: the share of the rest whose notes change names among each other, so that only what repeats can be foretold.
     exchanged: Share = 0.0
+    # Of ABC: the share of readings that are read twice in a row, so that it pays to remember what is far back.
+    repeated: Share = 0.0
     # At most so many steps of 5 % faster or slower, and of 8 of the 127 loudnesses up or down.
     tempo_steps: int = Field(default=3, ge=0)
     loudness_steps: int = Field(default=2, ge=0)
@@ -216,6 +218,8 @@ class TrainingConfig(Frozen):
             raise ValueError("the method state is small and whole on each process: machine.spread must be auto or ddp")
         if self.teaching.models and (self.data.carry or self.machine.context > 1):
             raise ValueError("teaching reads whole windows: data.carry must be false and machine.context 1")
+        if self.data.carry and self.data.augment.repeated:
+            raise ValueError("data.augment.repeated reads whole documents: data.carry must be false")
         if self.data.carry and self.data.tokens_per_step % self.data.window:
             raise ValueError(f"with carry, tokens_per_step must be a multiple of window ({self.data.window})")
         if self.data.carry and self.lanes % self.data.pieces:
