@@ -12,7 +12,7 @@ from rwkv_music.checkpoint.load import load_weights
 from rwkv_music.checkpoint.save import Written, save_checkpoint
 from rwkv_music.checkpoint.source import CheckpointError, is_finite
 from rwkv_music.files import refuse_overwriting
-from rwkv_music.model.spec import ModelError
+from rwkv_music.model.spec import ModelError, Spec
 from rwkv_music.model.versions import Tidy, read_spec, tidy
 
 Form = Literal["official", "safetensors", "fla", "gguf"]
@@ -31,10 +31,9 @@ TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 class Cast(Mapping[str, Tensor]):
     """Weights in one type, each made when it is asked for."""
 
-    def __init__(self, weights: Tidy, dtype: torch.dtype):
+    def __init__(self, weights: Mapping[str, Tensor], dtype: torch.dtype):
         self._weights = weights
         self._dtype = dtype
-        self.shapes = weights.shapes
 
     def __getitem__(self, name: str) -> Tensor:
         tensor = self._weights[name].to(self._dtype)
@@ -59,15 +58,33 @@ def convert_weights(
     suffix says if None. Raises CheckpointError, FileError for a target that exists (unless `force`), and OSError for
     files that cannot be read or written.
     """
-    form = _form(target, form)
-    if kind is not None and form != "gguf" and kind not in TYPES:
-        raise CheckpointError(f"{target}: only .gguf holds {kind}; other forms hold {', '.join(TYPES)}")
+    weights, spec = open_model(source)
+    write_model(weights, spec, target, kind, form=form, force=force)
+
+
+def open_model(source: Path) -> tuple[Tidy, Spec]:
+    """The tensors of a file that its model uses, and what that model is. Raises CheckpointError or OSError."""
     tensors = load_weights(source)
     try:
         spec = read_spec(tensors.shapes)
-        weights = tidy(tensors, spec)
+        return tidy(tensors, spec), spec
     except ModelError as error:
         raise CheckpointError(f"{source}: {error}") from None
+
+
+def write_model(
+    weights: Mapping[str, Tensor],
+    spec: Spec,
+    target: Path,
+    kind: str | None,
+    *,
+    form: Form | None = None,
+    force: bool = False,
+) -> None:
+    """Write weights of official names and shapes as `convert_weights` does, and raise what it raises."""
+    form = _form(target, form)
+    if kind is not None and form != "gguf" and kind not in TYPES:
+        raise CheckpointError(f"{target}: only .gguf holds {kind}; other forms hold {', '.join(TYPES)}")
     if form == "gguf":
         refuse_overwriting([target], force=force)
         write_gguf(weights, spec, target, kind or "bf16")

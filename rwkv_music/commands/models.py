@@ -1,4 +1,4 @@
-"""List the models there are, show what one is made of, fetch one, or write one in another form."""
+"""List the models there are, show what one is made of, fetch one, write one in another form, or several as one."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ USUAL = {128: "abc", 427: "remi", 2176: "midipiano", 16000: "mmm", 20096: "midi"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="list|show|pull|convert")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="list|show|pull|convert|mix")
     several = verbs.add_parser("list", help="name the embedded and the published models")
     several.add_argument("--json", action="store_true", help="everything that is known of them, as JSON")
     one = verbs.add_parser("show", help="tell what a model is: its version, sizes, tokenizer, settings")
@@ -47,11 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("--layout", choices=LAYOUTS, help="how tensors are named (default: what OUT's suffix says)")
     convert.add_argument("--type", choices=TYPES, help="f32, f16, bf16; in a .gguf, where bf16 is the default, any")
     convert.add_argument("--force", action="store_true", help="overwrite")
+    mix = verbs.add_parser("mix", help="write the mean of the weights of models that were trained from the same one")
+    mix.add_argument("models", metavar="MODEL[:SHARE]", nargs="+", help="names, folders or weights files")
+    mix.add_argument("-o", "--out", required=True, type=Path, help="file to write: .pth, .safetensors or .gguf")
+    mix.add_argument("--type", choices=TYPES, default="bf16", help="f32, f16, bf16; in a .gguf any (default: bf16)")
+    mix.add_argument("--soften", type=float, default=1.0, help="divide all logits, above 1 for more even odds")
+    mix.add_argument("--force", action="store_true", help="overwrite")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for. Raises UserError or OSError."""
-    {"list": _list, "show": _show, "pull": _pull, "convert": _convert}[args.what](args)
+    {"list": _list, "show": _show, "pull": _pull, "convert": _convert, "mix": _mix}[args.what](args)
     return 0
 
 
@@ -190,6 +196,31 @@ def _convert(args: argparse.Namespace) -> None:
     except CheckpointError as error:
         raise UserError(str(error)) from None
     _say(str(args.out))
+
+
+def _mix(args: argparse.Namespace) -> None:
+    from rwkv_music.checkpoint.mix import mix_weights
+    from rwkv_music.checkpoint.source import CheckpointError
+
+    shares = [read_share(model) for model in args.models]
+    try:
+        sources = [(find_model(name).weights, share) for name, share in shares]
+        mix_weights(sources, args.out, args.type, softened=args.soften, force=args.force)
+    except CheckpointError as error:
+        raise UserError(str(error)) from None
+    _say(str(args.out))
+
+
+def read_share(text: str) -> tuple[str, float]:
+    """A model and its share, of "MODEL" or "MODEL:SHARE"; a path that exists stands for itself."""
+    name, colon, share = text.rpartition(":")
+    if not colon or Path(text).exists():
+        return text, 1.0
+    try:
+        return name, float(share)
+    except ValueError:
+        # The colon is the file's own, as behind the letter of a drive.
+        return text, 1.0
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
