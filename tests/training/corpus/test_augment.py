@@ -143,6 +143,20 @@ def test_abc_read_twice_in_a_row_is_the_same_document_in_the_same_key(make_tune)
     assert {len(read(0.5, number)) // len(read(0.0, number)) for number in range(12)} == {1, 2}
 
 
+def test_abc_whose_lines_come_back_is_the_same_tune_with_more_lines(make_tune):
+    code = AbcTokenizer()
+    text = training_text(make_tune(2)).replace("|", "|\n", 4)
+    ids = np.array(code.document(text))
+
+    def read(restated: float, number: int) -> str:
+        reading = augmenting(find_code("abc"), Augmentation(transposed=0.0, restated=restated))
+        return code.decode(reading(ids, draw(number)).tolist())
+
+    found = {read(1.0, number) for number in range(30)}
+    assert len(found) > 5 and all(set(tune.splitlines()) == set(text.splitlines()) for tune in found)
+    assert all(len(tune) > len(text) for tune in found) and read(0.0, 3) == text
+
+
 def test_a_reading_is_a_pure_function_of_the_generator_and_may_change_nothing(band, corpus):
     ids = NOTES.encode(band).astype(np.int64)
     read = augmenting(find_code("notes"), ALWAYS)

@@ -27,6 +27,7 @@ from rwkv_music_tokenizers.note_vocabulary import (
 )
 from rwkv_music_tokenizers.performance import Performance, rows
 from rwkv_music_tokenizers.performance_to_words import performance_to_words
+from rwkv_music_tokenizers.restating import restate_lines
 from rwkv_music_tokenizers.tonal import exchange_notes, move_along_scale, moves_along_scale
 from rwkv_music_tokenizers.transpose import SHIFTS, singable_shifts, transpose_abc
 from rwkv_music_tokenizers.words_to_performance import words_to_performance
@@ -59,11 +60,13 @@ class Augmentation:
     exchanged: float = 0.0
     # The share of readings of ABC that are read twice in a row: all of the second can be foretold by who remembers.
     repeated: float = 0.0
+    # The share of readings of ABC in which lines of music come back further on, once or twice.
+    restated: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What a generator chose: six numbers in 0..1 that say whether, and six that say how far."""
+    """What a generator chose: seven numbers in 0..1 that say whether, and seven that say how far."""
 
     whether: np.ndarray
     how_far: np.ndarray
@@ -81,7 +84,7 @@ def augmenting(code: Code, how: Augmentation) -> Augment:
 
     def augment(ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         # Those from the fourth on are drawn by themselves, so that those before are what they always were.
-        drawn = np.hstack([draw.random((2, 3)), *(draw.random((2, 1)) for _ in range(3))])
+        drawn = np.hstack([draw.random((2, 3)), *(draw.random((2, 1)) for _ in range(4))])
         return read(ids, how, _Choice(*drawn)).astype(np.int64)
 
     return augment
@@ -100,6 +103,7 @@ def _abc(ids: np.ndarray, how: Augmentation, choice: _Choice) -> np.ndarray:
     text = exchange_notes(text, _ORDERS[order]) if order else text
     shift = choice.one_of(0, how.transposed, [shift for shift in _shifts(text) if shift])
     text = transpose_abc(text, shift) if shift else text
+    text = restate_lines(text, choice.how_far[6]) if choice.whether[6] < how.restated else text
     ids = ids if text == written else np.array(code.document(text))
     return np.tile(ids, 2) if choice.whether[5] < how.repeated else ids
 

@@ -70,6 +70,8 @@ class Augment(Frozen):
     exchanged: Share = 0.0
     # Of ABC: the share of readings that are read twice in a row, so that it pays to remember what is far back.
     repeated: Share = 0.0
+    # Of ABC: the share of readings in which lines of music come back further on.
+    restated: Share = 0.0
     # At most so many steps of 5 % faster or slower, and of 8 of the 127 loudnesses up or down.
     tempo_steps: int = Field(default=3, ge=0)
     loudness_steps: int = Field(default=2, ge=0)
