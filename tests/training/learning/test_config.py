@@ -31,6 +31,10 @@ def test_a_written_config_comes_back():
         ),
         ("data: {carry: true, tokens_per_step: 1000}", "here: with carry, tokens_per_step must be a multiple of"),
         (
+            "{base: abc-folk, method: {name: lora, parts: [att.]}}",
+            "here: method.parts are for the method full, not lora",
+        ),
+        (
             "data: {carry: true, augment: {repeated: 0.5}}",
             "here: data.augment.repeated reads whole documents: data.carry must be false",
         ),

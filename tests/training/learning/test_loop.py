@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from rwkv_music.engine import Engine
+from rwkv_music_kernels.reference import ReferenceKernels
 from rwkv_music_training.learning import loop
-from rwkv_music_training.learning.config import TrainingConfig
+from rwkv_music_training.learning.config import ConfigError, TrainingConfig
 from rwkv_music_training.learning.loop import Run, TrainingError
+from rwkv_music_training.learning.making import make_learner
 from rwkv_music_training.learning.rates import find_rate
 from rwkv_music_training.learning.recipe import read_recipe
 from rwkv_music_training.learning.watching import Begun, End, Quiet, Reading, Sample, Step
@@ -81,6 +83,19 @@ def test_a_run_can_be_repeated_whatever_the_number_of_threads(tiny, lesson, tmp_
     for name, parameter in one.stepper.learning.items():
         assert torch.equal(parameter, other.stepper.learning[name])
         assert torch.equal(one.stepper.average.tensors[name], other.stepper.average.tensors[name])
+
+
+def test_only_the_parts_that_are_named_learn(tiny, lesson, tmp_path, alone):
+    weights = make_learner(tiny, lesson.vocabulary, ReferenceKernels()).named
+    before = {name: tensor.detach().clone() for name, tensor in weights.items()}
+    run, _ = finished(tiny, lesson, tmp_path, alone, method={"parts": ["att.", "blocks.1."]})
+    learns = {name for name in before if "att." in name or name.startswith("blocks.1.")}
+    assert set(run.stepper.learning) == learns
+    after = run.stepper.learner.named
+    assert all(torch.equal(after[name], before[name]) for name in before if name not in learns)
+    assert not torch.equal(after["blocks.0.att.key.weight"], before["blocks.0.att.key.weight"])
+    with pytest.raises(ConfigError, match=r"method\.parts: RWKV-7 has no tensor with 'atn\.' in its name"):
+        make_learner(tiny.but(method={"parts": ["atn."]}), lesson.vocabulary, ReferenceKernels())
 
 
 @pytest.mark.parametrize("reads", [False, True])

@@ -55,6 +55,8 @@ class Method(Frozen):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     # Of LoRA: the matrices that get an addition, as "att.key" or "ffn.value"; none are all of the blocks.
     matrices: tuple[str, ...] = ()
+    # Of full: the tensors that learn, by parts of their names, as "att." or "blocks.3."; none are all.
+    parts: tuple[str, ...] = ()
 
 
 class Augment(Frozen):
@@ -215,6 +217,8 @@ class TrainingConfig(Frozen):
     def _goes_together(self) -> "TrainingConfig":
         if self.method.name != "full" and self.base is None:
             raise ValueError(f"the method {self.method.name} needs a model to begin with: say its name as base")
+        if self.method.parts and self.method.name != "full":
+            raise ValueError(f"method.parts are for the method full, not {self.method.name}")
         if self.method.name == "state" and self.machine.spread in ("fsdp", "hsdp"):
             # Every block begins from the memory that learns, which is read before the blocks gather their shares.
             raise ValueError("the method state is small and whole on each process: machine.spread must be auto or ddp")

@@ -1,6 +1,6 @@
 """Methods: what of a model learns, and what the model sees of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from rwkv_music.model.spec import Spec
 from rwkv_music.model.state import State
 from rwkv_music_training.adapters.lora import Lora
 from rwkv_music_training.adapters.start import StateTuning
+from rwkv_music_training.learning.config import ConfigError
 from rwkv_music_training.learning.config import Method as MethodConfig
 
 
@@ -49,11 +50,20 @@ class Method(Protocol):
 
 
 class Full:
-    """All weights learn."""
+    """The weights themselves learn: all, or those whose names hold one of `parts`."""
+
+    def __init__(self, parts: Sequence[str] = ()):
+        self._parts = tuple(parts)
 
     def parameters(self, weights: Mapping[str, Tensor], spec: Spec, generator: torch.Generator) -> dict[str, Parameter]:
-        """See `Method`."""
-        return {name: Parameter(tensor.detach().float().clone()) for name, tensor in weights.items()}
+        """See `Method`. Raises ConfigError for a part that no name holds."""
+        if strange := [part for part in self._parts if not any(part in name for name in weights)]:
+            raise ConfigError(f"method.parts: RWKV-{spec.version} has no tensor with '{strange[0]}' in its name")
+
+        def learns(name: str) -> bool:
+            return not self._parts or any(part in name for part in self._parts)
+
+        return {name: Parameter(each.detach().float().clone(), learns(name)) for name, each in weights.items()}
 
     def seen(
         self, parameters: Mapping[str, Tensor], spec: Spec, draw: tuple[int, ...] | None = None
@@ -79,4 +89,4 @@ def method_of(options: MethodConfig) -> Method:
         case "state":
             return StateTuning()
         case "full":
-            return Full()
+            return Full(options.parts)
