@@ -91,6 +91,17 @@ def test_an_installed_model_is_reported_on_again_word_for_word(shelf, run, tmp_p
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_what_went_before_the_run_and_came_after_it_is_told_around_it(shelf, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("rwkv_music_training.judging.measure.LONGEST", 60)
+    config = json.loads((run / "best" / "config.json").read_text())
+    config["trained"] |= {"before": ["It began small."], "after": ["Then it was mixed."]}
+    (run / "best" / "config.json").write_text(json.dumps(config))
+    page = tmp_path / "tiny.md"
+    assert report(shelf, run, page) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.index("It began small.") < text.index("steps) in") < text.index("Then it was mixed.")
+
+
 def test_what_a_report_lacks_is_one_line(shelf, run, tmp_path, capsys):
     page = tmp_path / "tiny.md"
     assert report(tmp_path, run, page) == 1

@@ -70,7 +70,11 @@ def page_values(
         "memorised": memorised(found),
         "five_tunes": "\n\n".join(shown(found, number) for number in range(min(TUNES_SHOWN, len(found.tunes)))),
         "training_story": "\n\n".join(
-            [*config["trained"].get("before", []), story(config, curve, "characters", "tunes", HABITS)]
+            [
+                *config["trained"].get("before", []),
+                story(config, curve, "characters", "tunes", HABITS),
+                *config["trained"].get("after", []),
+            ]
         ),
         "settings_table": settings(training, config["dimensions"]["ffn"]),
         "credits_table": sources_table(sources_of(config)),
