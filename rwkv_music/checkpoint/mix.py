@@ -61,6 +61,5 @@ def mix_weights(
     for (source, _), (weights, _) in zip(sources, opened, strict=True):
         if weights.shapes != first.shapes:
             raise CheckpointError(f"{source}: its tensors have other names or shapes than those of {sources[0][0]}")
-    shares = [share for _, share in sources]
-    mixed = Mixed([(weights, share) for (weights, _), share in zip(opened, shares, strict=True)], softened)
-    write_model(mixed, spec, target, kind, force=force)
+    models = [(weights, share) for (weights, _), (_, share) in zip(opened, sources, strict=True)]
+    write_model(Mixed(models, softened), spec, target, kind, force=force)

@@ -202,7 +202,7 @@ def _mix(args: argparse.Namespace) -> None:
     from rwkv_music.checkpoint.mix import mix_weights
     from rwkv_music.checkpoint.source import CheckpointError
 
-    shares = [read_share(model) for model in args.models]
+    shares = [_read_share(model) for model in args.models]
     try:
         sources = [(find_model(name).weights, share) for name, share in shares]
         mix_weights(sources, args.out, args.type, softened=args.soften, force=args.force)
@@ -211,7 +211,7 @@ def _mix(args: argparse.Namespace) -> None:
     _say(str(args.out))
 
 
-def read_share(text: str) -> tuple[str, float]:
+def _read_share(text: str) -> tuple[str, float]:
     """A model and its share, of "MODEL" or "MODEL:SHARE"; a path that exists stands for itself."""
     name, colon, share = text.rpartition(":")
     if not colon or Path(text).exists():
