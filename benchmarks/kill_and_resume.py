@@ -2,7 +2,8 @@
 
 python benchmarks/kill_and_resume.py --kills 20                     one process: every loss and weight bit-equal
 python benchmarks/kill_and_resume.py --kills 20 --processes 2       one of two is killed, the other must notice
-python benchmarks/kill_and_resume.py --processes 1 2 4              a random one of these numbers at each resume
+python benchmarks/kill_and_resume.py --processes 1 2 4              a random one of these numbers at each resume: the same
+python benchmarks/kill_and_resume.py --processes 1 2 4 --spread fsdp    the same but for rounding, which grows with steps
 """
 
 import argparse
@@ -31,7 +32,7 @@ from rwkv_music_training.scale.keeping import Keeping
 from rwkv_music_training.scale.layout import Layout
 from rwkv_music_training.scale.parallel import WorkerLost, setup
 
-# Of losses in nats between runs on different numbers of processes, float32.
+# Of losses in nats between runs on different numbers of processes that hold shares: their sums are float32.
 TOLERANCE = 1e-6
 # Seconds after a step that the kill may come: about a step and a checkpoint.
 MOMENT = 0.1
@@ -151,12 +152,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    same = len(set(options.processes)) == 1
+    alone = len(set(options.processes)) == 1
+    same = alone or options.spread == "ddp"
     with tempfile.TemporaryDirectory() as place:
         whole, killed = Path(place, "whole"), Path(place, "killed")
         whole.mkdir()
         killed.mkdir()
-        world = options.processes[0] if same else 1
+        world = options.processes[0] if alone else 1
         if any(wait(fork(world, lambda: train(whole, layout(options, world), options.steps)))):
             return 1
         told: dict[str, object] = dict(kill_and_resume(killed, options))

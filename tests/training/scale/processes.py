@@ -123,6 +123,7 @@ def main(out: Path) -> None:
 
     def two() -> None:
         train(out, "ddp", Layout(), quiet)
+        train(out, "ddp32", Layout(sums="float32"), quiet)
         train(out, "fsdp", Layout(spread="fsdp"), quiet)
         train(out, "muon", Layout(spread="fsdp"), muon, 2)
         train(out, "context", Layout(context=2), quiet)
@@ -130,6 +131,7 @@ def main(out: Path) -> None:
 
     def four() -> None:
         train(out, "ddp", Layout(), quiet)
+        train(out, "ddp32", Layout(sums="float32"), quiet)
         train(out, "fsdp", Layout(spread="fsdp"), quiet)
         train(out, "hsdp", Layout(spread="hsdp", copies=2), quiet)
         train(out, "context", Layout(context=4), quiet)

@@ -42,7 +42,9 @@ def test_groups_must_fit(layout, told):
         find_machines(layout, {})
 
 
-@pytest.mark.parametrize("values", [{"devices": -1}, {"context": 0}, {"patience": 0}])
+@pytest.mark.parametrize(
+    "values", [{"devices": -1}, {"context": 0}, {"patience": 0}, {"spread": "fsdp", "sums": "float64"}]
+)
 def test_numbers_out_of_range_are_refused(values):
     with pytest.raises(LayoutError):
         Layout(**values)

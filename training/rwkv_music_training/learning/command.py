@@ -84,6 +84,7 @@ def layout_of(config: TrainingConfig) -> Layout:
         nodes=machine.nodes,
         context=machine.context,
         copies=machine.copies,
+        sums=machine.sums,
         accelerator=machine.device,
         patience=machine.patience,
     )

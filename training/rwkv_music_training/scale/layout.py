@@ -29,6 +29,9 @@ class Layout:
     context: int = 1
     # Copies of the model with "hsdp"; 0 is one a node.
     copies: int = 0
+    # How gradients are added up. "float64": the same bits for any number of processes, for twice the words between them.
+    # "float32": while the last micro-batch goes backward. "auto": float64 on the CPU where each process holds the model.
+    sums: Literal["auto", "float32", "float64"] = "auto"
     # "auto", "cpu" or "cuda".
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     # Minutes after which a process that does not answer counts as lost (one that dies is noticed at once on the CPU).
@@ -39,6 +42,10 @@ class Layout:
             raise LayoutError("devices, nodes and copies must be 0 (as found) or more")
         if self.context < 1:
             raise LayoutError(f"context must be at least 1, not {self.context}")
+        if self.sharded and self.sums == "float64":
+            raise LayoutError(
+                f"sums must be auto or float32 with {self.spread}, whose processes hold shares of gradients"
+            )
         if self.patience <= 0:
             raise LayoutError(f"patience must be above 0 minutes, not {self.patience}")
 

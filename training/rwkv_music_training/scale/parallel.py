@@ -2,7 +2,8 @@
 
 Every process could read any part of the data, as the order of the data is a function of the step alone. What a process
 reads is decided here, by index; losses, counts and gradients are summed here and divided by the counted positions of the
-whole step, so that any number of processes and micro-batches gives the same numbers but for rounding.
+whole step, so that any number of processes gives the same numbers: to the bit where sums are float64, else but for
+rounding.
 """
 
 import logging
@@ -10,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -23,12 +24,12 @@ from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from rwkv_music.errors import UserError
 from rwkv_music_training.scale.layout import Layout, LayoutError, Machines, find_machines
 from rwkv_music_training.scale.passing import Passing
-from rwkv_music_training.scale.sharding import reduce_copies, shard_by_block, whole
+from rwkv_music_training.scale.sharding import shard_by_block, whole
+from rwkv_music_training.scale.summing import InFloat64, Summing, WhileReading
 
 Piece = TypeVar("Piece")
 
@@ -53,6 +54,8 @@ class Parallel:
         self.rank: int = fabric.global_rank
         self.world: int = fabric.world_size
         self.device: torch.device = fabric.device
+        exact = layout.sums == "float64" or (layout.sums == "auto" and not layout.sharded and self.device.type == "cpu")
+        self._summing: type[Summing] = InFloat64 if exact else WhileReading
         self._fabric = fabric
         self._layout = layout
         # Readers are the processes with micro-batches of their own; `context` neighbours are one reader.
@@ -85,6 +88,10 @@ class Parallel:
         is called, as sharding replaces them for a while, and its blocks must be called as modules.
         """
         self._fabric.strategy.module_to_device(module)
+        if self._summing is InFloat64:
+            for parameter in module.parameters() if self.world > 1 else ():
+                dist.broadcast(parameter.detach(), src=0)
+            return module
         return self._fabric.strategy.setup_module(module)
 
     def check(self, pieces: int) -> None:
@@ -113,40 +120,22 @@ class Parallel:
         returned. threads: micro-batches at a time on the CPU of a run of one process. others: numbers of this process
         that are summed on the way.
         """
-        for parameter in module.parameters():
-            parameter.grad = None
+        summing = self._summing(module, self.world)
         if self.world == 1 and threads > 1 and len(pieces) > 1:
-            losses, counts = self._in_threads(module, pieces, read, threads)
+            losses, counts = self._in_threads(summing, pieces, read, threads)
         else:
-            losses, counts = self._one_by_one(module, pieces, rounds, read)
+            losses, counts = _one_by_one(summing, pieces, rounds, read)
         here = torch.stack(losses).double().sum().item()
         loss, count, *rest = self.sums(here, math.fsum(counts), *others)
-        # Both DDP and FSDP2 leave the mean over all processes.
-        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-        torch._foreach_mul_(gradients, self.world / max(count, 1.0))  # pyright: ignore[reportPrivateImportUsage]
+        summing.leave(max(count, 1.0))
         return Dealt(loss, count, tuple(rest))
 
-    def _one_by_one(
-        self, module: nn.Module, pieces: Sequence[Piece], rounds: int, read: Callable[[Piece], tuple[Tensor, float]]
-    ) -> tuple[list[Tensor], list[float]]:
-        losses, counts = [], []
-        for turn in range(max(rounds, len(pieces))):
-            with self._reducing(module, turn == max(rounds, len(pieces)) - 1):
-                loss, count = read(pieces[min(turn, len(pieces) - 1)])
-                (loss if turn < len(pieces) else loss * 0).backward()
-            if turn < len(pieces):
-                losses.append(loss.detach())
-                counts.append(float(count))
-        return losses, counts
-
     def _in_threads(
-        self, module: nn.Module, pieces: Sequence[Piece], read: Callable[[Piece], tuple[Tensor, float]], threads: int
+        self, summing: Summing, pieces: Sequence[Piece], read: Callable[[Piece], tuple[Tensor, float]], threads: int
     ) -> tuple[list[Tensor], list[float]]:
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-
         def work(piece: Piece) -> tuple[Tensor, float, tuple[Tensor | None, ...]]:
             loss, count = read(piece)
-            return loss.detach(), float(count), torch.autograd.grad(loss, parameters, allow_unused=True)
+            return loss.detach(), float(count), torch.autograd.grad(loss, summing.parameters, allow_unused=True)
 
         if self._workers is None:
             # Whole micro-batches in parallel wait for each other once a step; threads inside every operation always.
@@ -156,17 +145,8 @@ class Parallel:
             losses.append(loss)
             counts.append(count)
             # In the order of the micro-batches, whichever thread was first: the sum is the same at every run.
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            summing.add(gradients)
         return losses, counts
-
-    def _reducing(self, module: nn.Module, last: bool) -> AbstractContextManager:
-        """Sum gradients over processes after the last micro-batch only; sharded ones at once, to hold shares only."""
-        if isinstance(module, DistributedDataParallel):
-            return nullcontext() if last else module.no_sync()
-        reduce_copies(module, last)
-        return nullcontext()
 
     def clip(self, parameters: Sequence[Tensor], limit: float) -> float:
         """Scale gradients down to a global norm of `limit`; the norm before it, the same on every process."""
@@ -220,6 +200,20 @@ class Parallel:
             self._workers.shutdown()
         if self.world > 1:
             dist.destroy_process_group()
+
+
+def _one_by_one(
+    summing: Summing, pieces: Sequence[Piece], rounds: int, read: Callable[[Piece], tuple[Tensor, float]]
+) -> tuple[list[Tensor], list[float]]:
+    losses, counts = [], []
+    for turn in range(max(rounds, len(pieces))):
+        with summing.reading(last=turn == max(rounds, len(pieces)) - 1):
+            loss, count = read(pieces[min(turn, len(pieces) - 1)])
+            (loss if turn < len(pieces) else loss * 0).backward()
+        if turn < len(pieces):
+            losses.append(loss.detach())
+            counts.append(float(count))
+    return losses, counts
 
 
 def _group(ranks: list[int], patience: timedelta, backend: str | None = None) -> dist.ProcessGroup | None:
