@@ -7,7 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PAIR, PANEL, TILE_ROWS
+from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PAIR, PANEL, TILE_ROWS, TILES
 from rwkv_music_kernels.cpu.pack import Packed, pack, unpack
 from rwkv_music_kernels.cpu.whole import make_whole, whole_floats
 
@@ -104,11 +104,21 @@ def test_an_unpacked_matrix_is_the_one_that_was_packed(kind):
     assert found.shape == matrix.shape and (found - matrix).abs().max() <= within * matrix.abs().max()
 
 
+def test_tiles_hold_pairs_of_inputs_for_half_a_panel_side_by_side():
+    matrix = torch.arange(64.0 * 32).view(32, 64).bfloat16()
+    found = pack(matrix, BFLOAT16, halves=TILES).panels.view(2, 2, 16, 16, 2)
+    for tile, half, pair, output in ((0, 0, 0, 0), (0, 1, 3, 2), (1, 0, 15, 9), (1, 1, 8, 15)):
+        inputs = tile * 32 + pair * 2
+        assert torch.equal(found[tile, half, pair, output], matrix[half * 16 + output, inputs : inputs + 2])
+
+
 def test_float32_that_fits_bfloat16_is_kept_as_that_and_nothing_else_is():
     matrix = torch.randn(45, 70, generator=torch.Generator().manual_seed(4)).bfloat16()
     for given in (matrix, matrix.float()):
         packed = pack(given, FLOAT32)
         assert packed.kind == BFLOAT16 and torch.equal(unpack(packed)[:, :70], matrix.float())
+        tiles = pack(given, FLOAT32, halves=TILES)
+        assert tiles.kind == TILES and torch.equal(unpack(tiles)[:, :70], matrix.float())
     finer = matrix.float()
     finer[44, 69] = 1 + 2**-12
     assert pack(finer, FLOAT32).kind == FLOAT32

@@ -5,14 +5,16 @@ as the first of their columns in the scratch memory, which has a row for every t
 """
 
 # Of every step: the kernel that does it, whether all threads wait behind it until it and those before it are done, and
-# its tasks: each takes SPAN rows, or PIECE, and SHARE of them take the same.
+# its tasks: each takes SPAN rows, or PIECE, and SHARE of them take the same. PREPARES: whether it makes something of the
+# rows first, which serves all tasks that a thread takes at once.
 KERNEL_AT, ENDS, COUNT, SPAN, SHARE = range(5)
+PREPARES = 20
 PIECE = 0
 # What COUNT says a row is: every token of the call; every one whose logits are asked for; or every one that these are made
 # of where the memory is known: of one piece whose last logits are asked for, the last two, as a token is mixed with the
 # one before.
 TOKENS, RESULTS, LAST = range(3)
-STEP_SIZE = 20
+STEP_SIZE = 21
 
 # EMBED and NORM.
 INPUT, OUT, WIDTH, WEIGHT_AT, BIAS_AT, SHIFT, LAYER, TABLE_AT, HALF = range(5, 14)

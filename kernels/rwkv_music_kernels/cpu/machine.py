@@ -15,7 +15,8 @@ from rwkv_music_kernels.cpu.scratch import rows_of
 
 # Runs of tasks that an operation has for each thread.
 _RUNS = 2
-# Rows of a call from which on tasks are so long that they are taken one by one, but those of a few rows each.
+# Rows of a call from which on tasks are so long that they are taken one by one, or, where they prepare the rows that they
+# share, so many that each thread does so once. Tasks of a few rows each stay short.
 _MANY_ROWS = 64
 # Turns of waiting before a thread offers its core to others.
 _PATIENCE = 400
@@ -47,7 +48,7 @@ def run(program, call, counters, thread, threads):
         expected += tasks
         at_once = (tasks + threads * _RUNS - 1) // (threads * _RUNS)
         if asked[at.PIECES] * asked[at.LENGTH] >= _MANY_ROWS and step[at.SPAN] != at.FEW_ROWS:
-            at_once = 1
+            at_once = (step[at.SHARE] + threads - 1) // threads if step[at.PREPARES] else 1
         own = 0
         task = take(taken, at_once)
         while task < tasks:

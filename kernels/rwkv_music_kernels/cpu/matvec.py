@@ -24,8 +24,8 @@ from rwkv_music_kernels.cpu.vectors import LANES
 
 PANEL = LANES
 
-# How weights are stored. INT8 has a float scale for every output and block of inputs.
-FLOAT32, BFLOAT16, INT8 = range(3)
+# How weights are stored. INT8 has a float scale for every output and block of inputs. TILES are bfloat16 for `tiles`.
+FLOAT32, BFLOAT16, INT8, TILES = range(4)
 # Inputs are a multiple of this; so are blocks.
 INPUTS = 32
 # The most inputs of a block: sums of as many products of 8 and 16 bits keep within 32.

@@ -79,8 +79,8 @@ def _panels(step, call, first_row, rows, first_panel, room):
     if rows == 1 and panels == 2:
         weights = _weights(step, first_panel, 0)
         _tile(step, call, step[at.MULTIPLY_AT], weights, PAIR, first_row, 0, first_panel, 0, inputs, room)
-        _finish(step, call, first_row, first_panel, room)
-        _finish(step, call, first_row, first_panel + 1, _sums(room, 1))
+        for n in range(panels):
+            finish(step, call, first_row, first_panel + n, load(_sums(room, n), 0))
         return
     stretch = inputs if step[at.KIND] == INT8 else STRETCH
     widens = step[at.WIDE_MULTIPLY_AT] and rows >= MANY_ROWS
@@ -104,7 +104,7 @@ def _panels(step, call, first_row, rows, first_panel, room):
                 _tile(step, call, multiply, weights, tile, first_row, row, panel, start, count, room)
                 row = next_row
         for row in range(rows):
-            _finish(step, call, first_row + row, panel, _sums(room, row))
+            finish(step, call, first_row + row, panel, load(_sums(room, row), 0))
 
 
 @inner
@@ -143,9 +143,8 @@ def _tile(step, call, multiply, weights, tile, first_row, row, panel, start, cou
 
 
 @inner
-def _finish(step, call, row, panel, sums):
-    """What becomes of the sums of a panel: offset, activation, a factor; then kept, or added to what is there."""
-    y = load(sums, 0)
+def finish(step, call, row, panel, y):
+    """What becomes of the sums y of a panel: offset, activation, a factor; then kept, or added to what is there."""
     column = panel * PANEL
     if step[at.OFFSET_AT]:
         y = add(y, load(step[at.OFFSET_AT], column))

@@ -12,10 +12,12 @@ from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu import rowwise
 from rwkv_music_kernels.cpu.heads import CHANNELS4, heads4, heads6, heads7, room_floats
 from rwkv_music_kernels.cpu.kernel import Kernel
-from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL
+from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL, TILES
 from rwkv_music_kernels.cpu.memory import Store
 from rwkv_music_kernels.cpu.pack import Packed, fits_bfloat16, pack
 from rwkv_music_kernels.cpu.product import SUMS, WIDE, product
+from rwkv_music_kernels.cpu.scratch import FLOAT, LINE
+from rwkv_music_kernels.cpu.tiles import has_tiles, rows_at_once, tiled, tiled_floats
 from rwkv_music_kernels.cpu.vectors import LANES
 from rwkv_music_kernels.cpu.whole import whole_floats
 
@@ -83,7 +85,8 @@ class Program:
 
     def matrix(self, tensor: Tensor, *, small: bool = False) -> Packed:
         """Pack (outputs, inputs)."""
-        packed = pack(tensor, self.small if small else self.large, INT8_BLOCK, self._store.empty)
+        halves = TILES if has_tiles() else BFLOAT16
+        packed = pack(tensor, self.small if small else self.large, INT8_BLOCK, self._store.empty, halves)
         self.bytes += packed.bytes
         return packed
 
@@ -160,20 +163,26 @@ class Program:
             at.KIND: packed.kind,
             at.SCALES_AT: packed.scales.data_ptr(),
             at.BLOCKS: packed.blocks,
-            at.WHOLE: whole_floats(packed.inputs, packed.blocks) if packed.kind == INT8 else 0,
             at.OFFSET_AT: 0 if offset is None else self.vectors(offset),
             at.ACTIVATION: activation,
             at.TIMES: times,
             at.ADDS: int(adds),
             at.COUNT: count,
-            at.SPAN: at.WHOLE_ROWS if packed.kind == INT8 else at.PRODUCT_ROWS,
             at.SHARE: -(-packed.panels.shape[0] // 2),
-            at.MULTIPLY_AT: MULTIPLY[packed.kind].address,
-            at.WIDE_MULTIPLY_AT: MULTIPLY[FLOAT32].address if packed.kind == BFLOAT16 else 0,
         }
-        self.room = max(self.room, SUMS + (WIDE if packed.kind == BFLOAT16 else at.WHOLE_ROWS * fields[at.WHOLE]))
         if offset is not None:
             self._multiple("a vector that is added", offset.numel())
+        if packed.kind == TILES:
+            self._rooms(tiled_floats(packed.inputs))
+            self._add(tiled, fields | {at.SPAN: rows_at_once(packed.inputs), at.PREPARES: 1})
+            return
+        fields |= {at.SPAN: at.PRODUCT_ROWS, at.MULTIPLY_AT: MULTIPLY[packed.kind].address}
+        if packed.kind == INT8:
+            fields |= {at.SPAN: at.WHOLE_ROWS, at.PREPARES: 1, at.WHOLE: whole_floats(packed.inputs, packed.blocks)}
+            self._rooms(SUMS + at.WHOLE_ROWS * fields[at.WHOLE])
+        if packed.kind == BFLOAT16:
+            fields |= {at.WIDE_MULTIPLY_AT: MULTIPLY[FLOAT32].address}
+            self._rooms(SUMS + WIDE)
         self._add(product, fields)
 
     def heads7(self, buffers: Mapping[int, int], vectors: Sequence[Tensor], heads: int, size: int, layer: int) -> None:
@@ -203,10 +212,14 @@ class Program:
         self, kernel: Kernel, buffers: Mapping[int, int], vectors: Sequence[Tensor], heads: int, size: int, layer: int
     ) -> None:
         self._multiple("the size of a head", size)
-        self.room = max(self.room, room_floats(size))
+        self._rooms(room_floats(size))
         fields = {at.SPAN: at.PIECE, at.SHARE: heads, at.HEADS: heads, at.SIZE: size, at.LAYER: layer}
         self._add(kernel, fields | {**buffers, at.VECTORS_AT: self.vectors(*vectors)})
         self.memory_steps = len(self._steps)
+
+    def _rooms(self, floats: int) -> None:
+        """Rooms of threads are so large at least, and whole lines."""
+        self.room = max(self.room, floats + -floats % (LINE // FLOAT))
 
     def _norm(self, norm: tuple[Tensor, Tensor]) -> dict[int, int]:
         return {at.WEIGHT_AT: self.vectors(norm[0]), at.BIAS_AT: self.vectors(norm[1])}

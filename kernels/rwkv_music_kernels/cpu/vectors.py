@@ -46,7 +46,7 @@ _float = types.float32
 _TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
 
 
-def _operation(result: types.Type, *given: types.Type) -> Callable[[Callable], Callable[..., Any]]:
+def operation(result: types.Type, *given: types.Type) -> Callable[[Callable], Callable[..., Any]]:
     """Turn `build(builder, *values)`, which emits LLVM IR, into a function of `given` for use inside Numba."""
 
     def declare(build: Callable) -> Callable[..., Any]:
@@ -65,54 +65,50 @@ def _operation(result: types.Type, *given: types.Type) -> Callable[[Callable], C
     return declare
 
 
-@_operation(_lanes)
+@operation(_lanes)
 def zeros(builder):
     """0 in every lane."""
     return _all(0.0)
 
 
-@_operation(_lanes)
+@operation(_lanes)
 def ones(builder):
     """1 in every lane."""
     return _all(1.0)
 
 
-@_operation(_lanes, _int, _int)
+@operation(_lanes, _int, _int)
 def load(builder, address, index):
     """LANES floats."""
     return _load(builder, address, index, _FLOATS)
 
 
-@_operation(types.void, _int, _int, _lanes)
+@operation(types.void, _int, _int, _lanes)
 def store(builder, address, index, x):
     """Put LANES floats."""
     _store(builder, x, address, index)
 
 
-@_operation(types.void, _int, _int, _float)
+@operation(types.void, _int, _int, _float)
 def store_float(builder, address, index, x):
     """Put one float."""
     _store(builder, x, address, index)
 
 
-@_operation(types.void, _int)
+@operation(types.void, _int)
 def ask_for(builder, address):
     """Have the cache line at an address brought into the second cache, without waiting for it."""
-    line, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-    shape = ir.FunctionType(ir.VoidType(), [line, word, word, word])
-    prefetch = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0i8")
-    # Read, not written; kept in all caches but the nearest; data.
-    builder.call(prefetch, [builder.inttoptr(address, line), word(0), word(2), word(1)])
+    prefetch(builder, address, nearest=False)
 
 
-@_operation(_lanes, _int, _int)
+@operation(_lanes, _int, _int)
 def load_bf16(builder, address, index):
     """LANES bfloat16 as floats: they are the upper half of a float's bits."""
     bits = builder.zext(_load(builder, address, index, _HALVES), _WORDS)
     return builder.bitcast(builder.shl(bits, _all(16, _WORDS)), _FLOATS)
 
 
-@_operation(types.void, _int, _int, _lanes)
+@operation(types.void, _int, _int, _lanes)
 def store_bf16(builder, address, index, x):
     """Put LANES floats as bfloat16, rounded to nearest, ties to even; NaN stays NaN."""
     bits = builder.bitcast(x, _WORDS)
@@ -122,7 +118,20 @@ def store_bf16(builder, address, index, x):
     _store(builder, builder.trunc(kept, _HALVES), address, index)
 
 
-@_operation(_lanes, _int, _int)
+@operation(_lanes, _lanes)
+def cut(builder, x):
+    """x without the lower half of its bits: a bfloat16, not rounded but cut short."""
+    return builder.bitcast(builder.and_(builder.bitcast(x, _WORDS), _all(0xFFFF0000, _WORDS)), _FLOATS)
+
+
+@operation(types.void, _int, _int, _lanes)
+def store_upper(builder, address, index, x):
+    """Put the upper halves of LANES floats, which are bfloat16."""
+    upper = builder.lshr(builder.bitcast(x, _WORDS), _all(16, _WORDS))
+    _store(builder, builder.trunc(upper, _HALVES), address, index)
+
+
+@operation(_lanes, _int, _int)
 def spread(builder, address, index):
     """One float in every lane."""
     nothing = ir.Constant(_FLOATS, ir.Undefined)
@@ -130,14 +139,14 @@ def spread(builder, address, index):
     return builder.shuffle_vector(builder.insert_element(nothing, alone, ir.IntType(32)(0)), nothing, _all(0, _WORDS))
 
 
-@_operation(_lanes, _float)
+@operation(_lanes, _float)
 def fill(builder, x):
     """x in every lane."""
     nothing = ir.Constant(_FLOATS, ir.Undefined)
     return builder.shuffle_vector(builder.insert_element(nothing, x, ir.IntType(32)(0)), nothing, _all(0, _WORDS))
 
 
-@_operation(_float, _lanes)
+@operation(_float, _lanes)
 def total(builder, x):
     """The sum of all lanes, halves added to halves."""
     width = LANES
@@ -150,31 +159,31 @@ def total(builder, x):
     return builder.extract_element(x, ir.IntType(32)(0))
 
 
-@_operation(_lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes)
 def add(builder, x, y):
     """x + y"""
     return builder.fadd(x, y)
 
 
-@_operation(_lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes)
 def sub(builder, x, y):
     """x - y"""
     return builder.fsub(x, y)
 
 
-@_operation(_lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes)
 def div(builder, x, y):
     """x / y"""
     return builder.fdiv(x, y)
 
 
-@_operation(_lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes)
 def greater(builder, x, y):
     """The greater of x and y, lane by lane; y where one is NaN."""
     return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
 
-@_operation(_lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes)
 def magnitude(builder, x, y):
     """The greater of |x| and |y|, lane by lane; NaN where one is NaN."""
     x, y = (builder.and_(builder.bitcast(one, _WORDS), _all(0x7FFFFFFF, _WORDS)) for one in (x, y))
@@ -182,7 +191,7 @@ def magnitude(builder, x, y):
     return builder.bitcast(builder.select(builder.icmp_signed(">", x, y), x, y), _FLOATS)
 
 
-@_operation(_float, _lanes)
+@operation(_float, _lanes)
 def greatest(builder, x):
     """The greatest lane of `magnitude`."""
     bits = builder.bitcast(x, _WORDS)
@@ -192,7 +201,7 @@ def greatest(builder, x):
     return builder.bitcast(bits, ir.FloatType())
 
 
-@_operation(types.void, _int, _int, _lanes)
+@operation(types.void, _int, _int, _lanes)
 def store_whole(builder, address, index, x):
     """Put LANES floats, none beyond 32767, as int16, rounded to nearest, ties to even; what NaN becomes is unsaid."""
     # Adding 1.5 * 2^23 leaves no bits for a fraction, so the lowest bits are the number.
@@ -200,50 +209,50 @@ def store_whole(builder, address, index, x):
     _store(builder, builder.trunc(shifted, _HALVES), address, index)
 
 
-@_operation(_lanes, _lanes, _lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes, _lanes, _lanes)
 def where_greater(builder, x, y, then, otherwise):
     """`then` where x > y, `otherwise` elsewhere, lane by lane."""
     return builder.select(builder.fcmp_ordered(">", x, y), then, otherwise)
 
 
-@_operation(_lanes, _lanes)
+@operation(_lanes, _lanes)
 def squared_relu(builder, x):
     """max(x, 0)^2; NaN stays NaN."""
     positive = builder.select(builder.fcmp_ordered("<", x, _all(0.0)), _all(0.0), x)
     return builder.fmul(positive, positive)
 
 
-@_operation(_lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes)
 def mul(builder, x, y):
     """x y"""
     return builder.fmul(x, y)
 
 
-@_operation(_lanes, _lanes, _lanes, _lanes)
+@operation(_lanes, _lanes, _lanes, _lanes)
 def muladd(builder, x, y, z):
     """x y + z, in one rounding where the machine can."""
     return _muladd(builder, x, y, z)
 
 
-@_operation(_lanes, _lanes)
+@operation(_lanes, _lanes)
 def exp(builder, x):
     """e^x to 1e-7 or so, for x held within -87 and 88; NaN stays NaN."""
     return _exp(builder, x)
 
 
-@_operation(_lanes, _lanes)
+@operation(_lanes, _lanes)
 def sigmoid(builder, x):
     """1 / (1 + e^-x)"""
     return _sigmoid(builder, x)
 
 
-@_operation(_lanes, _lanes)
+@operation(_lanes, _lanes)
 def silu(builder, x):
     """x / (1 + e^-x)"""
     return builder.fmul(x, _sigmoid(builder, x))
 
 
-@_operation(_lanes, _lanes)
+@operation(_lanes, _lanes)
 def tanh(builder, x):
     """(e^x - e^-x) / (e^x + e^-x) to 2e-7 of itself: near 0 by a polynomial, where 2 sigmoid(2x) - 1 would cancel."""
     far = _muladd(builder, _sigmoid(builder, builder.fadd(x, x)), _all(2.0), _all(-1.0))
@@ -256,19 +265,19 @@ def tanh(builder, x):
     return builder.select(small, near, far)
 
 
-@_operation(types.void, _int, _int, _lanes, _lanes)
+@operation(types.void, _int, _int, _lanes, _lanes)
 def begin(builder, parts, index, x, y):
     """parts[index : index + NARROW] = x y, lanes that lie NARROW apart added up."""
     _store(builder, _gathered(builder, x, y, None), parts, index)
 
 
-@_operation(types.void, _int, _int, _lanes, _lanes)
+@operation(types.void, _int, _int, _lanes, _lanes)
 def gather(builder, parts, index, x, y):
     """parts[index : index + NARROW] += x y, lanes that lie NARROW apart added up."""
     _store(builder, _gathered(builder, x, y, _load(builder, parts, index, _NARROWS)), parts, index)
 
 
-@_operation(types.void, _int, _int, _int, _int)
+@operation(types.void, _int, _int, _int, _int)
 def fold(builder, out, start, parts, index):
     """out[start + i] = the sum of parts[index + i NARROW :][: NARROW], for i < NARROW."""
     places = [builder.add(index, ir.IntType(64)(row * NARROW)) for row in range(NARROW)]
@@ -278,6 +287,15 @@ def fold(builder, out, start, parts, index):
         vectors = [_halved(builder, x, y, segment) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
         segment //= 2
     _store(builder, vectors[0], out, start)
+
+
+def prefetch(builder, address, nearest: bool) -> None:
+    """Have the cache line at an address brought into the nearest cache or the second one, without waiting for it."""
+    line, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    shape = ir.FunctionType(ir.VoidType(), [line, word, word, word])
+    ask = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0i8")
+    # Read, not written; how near; data.
+    builder.call(ask, [builder.inttoptr(address, line), word(0), word(3 if nearest else 2), word(1)])
 
 
 def _exp(builder, x):

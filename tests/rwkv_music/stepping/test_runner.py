@@ -18,6 +18,7 @@ from rwkv_music.stepping.runner import CpuRunner
 from rwkv_music_kernels.contract import KernelError
 from rwkv_music_kernels.cpu import pack, program
 from rwkv_music_kernels.cpu.team import Team
+from rwkv_music_kernels.cpu.tiles import has_tiles
 
 VERSIONS = ["4", "5.0", "5.1", "5.2", "6", "7"]
 DTYPES = ["float32", "bfloat16", "int8"]
@@ -147,6 +148,7 @@ def test_ranks_and_vocabularies_of_any_size(version):
 
 @pytest.mark.parametrize("length", [1, 31, 33, 300])
 def test_what_fits_bfloat16_is_computed_to_the_same_bits_as_float32(invented, length, monkeypatch):
+    monkeypatch.setattr(program, "has_tiles", lambda: False)
     weights = RandomWeights(invented, dtype=torch.bfloat16)
     ids = torch.randint(0, 150, (1, length), generator=torch.Generator().manual_seed(7))
     found, after = CpuRunner(invented, weights, "float32").forward(ids, State.zeros(invented), True)
@@ -154,6 +156,18 @@ def test_what_fits_bfloat16_is_computed_to_the_same_bits_as_float32(invented, le
         monkeypatch.setattr(module, "fits_bfloat16", lambda matrix: False)
     truth, state = CpuRunner(invented, weights, "float32").forward(ids, State.zeros(invented), True)
     assert torch.equal(found, truth) and same(after, state)
+
+
+@pytest.mark.skipif(not has_tiles(), reason="this processor has no tiles that take bfloat16")
+def test_in_tiles_it_is_computed_as_exactly(invented, monkeypatch):
+    weights = RandomWeights(invented, dtype=torch.bfloat16)
+    ids = torch.randint(0, 150, (1, 300), generator=torch.Generator().manual_seed(7))
+    found, after = CpuRunner(invented, weights, "float32").forward(ids, State.zeros(invented), True)
+    monkeypatch.setattr(program, "has_tiles", lambda: False)
+    truth, state = CpuRunner(invented, weights, "float32").forward(ids, State.zeros(invented), True)
+    assert not torch.equal(found, truth)
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-5)
+    torch.testing.assert_close(after.wkv, state.wkv, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype, within", [("bfloat16", 1e-2), ("int8", 1e-2)])

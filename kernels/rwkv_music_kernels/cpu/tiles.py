@@ -1,0 +1,217 @@
+"""Rows times a matrix in the tiles that some processors multiply in one instruction (Intel's AMX).
+
+They take bfloat16 and add float32 up. A float32 is the sum of three bfloat16, its 24 bits eight by eight, so every input
+meets its weight three times, and the sums are as exact as those of floats. Weights are what bfloat16 holds, packed as TILES.
+
+What a row gives does not depend on which rows are in its tile, nor on how many.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu.kernel import Kernel, inner, numbers
+from rwkv_music_kernels.cpu.matvec import INPUTS, PANEL, target
+from rwkv_music_kernels.cpu.product import finish
+from rwkv_music_kernels.cpu.scratch import FLOAT, LINE, buffer, rows_of
+from rwkv_music_kernels.cpu.vectors import LANES, cut, load, operation, prefetch, store_upper, sub
+
+# A tile has sixteen rows of a line each: of INPUTS bfloat16 of a row, of pairs of weights, or of sums for half a panel.
+_TILE_ROWS = 16
+_TILE = _TILE_ROWS * LINE
+# Bfloat16 that a float32 is the sum of.
+_PARTS = 3
+# Bytes of the inputs of a block of sixteen rows, and of a panel's weights, that meet at a time; and of a row of sums.
+_INPUTS = _PARTS * _TILE
+_WEIGHTS = 2 * _TILE
+_SUMS = PANEL * FLOAT
+# Floats of the room for what the processor is told of its tiles, and for the sums of two blocks; behind them are inputs.
+_TOLD = LINE // FLOAT
+_ROOM = _TOLD + 2 * _TILE_ROWS * PANEL
+# Bytes of inputs that stay in the cache of a core beside the weights that they meet.
+_NEAR = 5 << 18
+
+# How Linux is asked for the registers: arch_prctl, ARCH_REQ_XCOMP_PERM, and the number of the tiles' data.
+_ARCH_PRCTL, _ASK, _TILE_DATA = 158, 0x1023, 18
+
+_BYTE, _LONG = ir.IntType(8), ir.IntType(64)
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether this processor has tiles that take bfloat16, and the system lends them."""
+    platform, features = target()
+    if not platform.startswith("x86_64") or "linux" not in platform or not {"amx-tile", "amx-bf16"} <= features:
+        return False
+    return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ASK, _TILE_DATA) == 0
+
+
+def rows_at_once(inputs: int) -> int:
+    """Rows that one task takes."""
+    rows = at.PRODUCT_ROWS
+    while rows > 2 * _TILE_ROWS and rows // _TILE_ROWS * inputs // INPUTS * _INPUTS > _NEAR:
+        rows //= 2
+    return rows
+
+
+def tiled_floats(inputs: int) -> int:
+    """Floats of room that a task takes."""
+    return _ROOM + rows_at_once(inputs) // _TILE_ROWS * inputs // INPUTS * _INPUTS // FLOAT
+
+
+@operation(types.void, types.int64)
+def _begin(builder, told):
+    """Set the tiles up as the line at an address tells."""
+    _call(builder, "ldtilecfg", _pointer(builder, told))
+
+
+@operation(types.void)
+def _end(builder):
+    """Give the tiles back."""
+    _call(builder, "tilerelease")
+
+
+@operation(types.void, *[types.int64] * 4)
+def _few_rows(builder, sums, rows, weights, tiles):
+    """The sums, (16, PANEL), of a block of rows times the weights of a panel.
+
+    rows: (inputs / INPUTS, _PARTS, 16, INPUTS). tiles: inputs / INPUTS.
+    """
+    parts, stored = (2, 3, 4), 7
+    with _summed(builder, sums, 1), cgutils.for_range(builder, tiles) as loop:
+        own, theirs = _behind(builder, rows, loop.index, _INPUTS), _behind(builder, weights, loop.index, _WEIGHTS)
+        for part, tile in enumerate(parts):
+            _load(builder, tile, builder.add(own, _LONG(part * _TILE)))
+        for half in range(2):
+            _load_weights(builder, stored, builder.add(theirs, _LONG(half * _TILE)))
+            for tile in parts:
+                _multiply(builder, half, tile, stored)
+
+
+@operation(types.void, *[types.int64] * 5)
+def _many_rows(builder, sums, rows, apart, weights, tiles):
+    """The same of two blocks of rows, `apart` bytes from each other: (2, 16, PANEL)."""
+    taken, halves = (4, 5), (6, 7)
+    with _summed(builder, sums, 2), cgutils.for_range(builder, tiles) as loop:
+        own, theirs = _behind(builder, rows, loop.index, _INPUTS), _behind(builder, weights, loop.index, _WEIGHTS)
+        for half, stored in enumerate(halves):
+            _load_weights(builder, stored, builder.add(theirs, _LONG(half * _TILE)))
+        for part in range(_PARTS):
+            for n, tile in enumerate(taken):
+                block = builder.add(own, builder.mul(apart, _LONG(n)))
+                _load(builder, tile, builder.add(block, _LONG(part * _TILE)))
+                for half, stored in enumerate(halves):
+                    _multiply(builder, 2 * n + half, tile, stored)
+
+
+@Kernel
+def tiled(step, call, task, stop, room):
+    """See `product`: the same of weights in TILES. Every thread takes its inputs apart in its own room."""
+    step, call = numbers(step), numbers(call)
+    (first_row, end), share, made = rows_of(step, call), step[at.SHARE], -1
+    tiles = step[at.INPUTS] // INPUTS
+    inputs = room + _ROOM * FLOAT
+    _tell(room, min(end - first_row, _TILE_ROWS))
+    _begin(room)
+    for one in range(task, stop):
+        first, panel = first_row + one // share * step[at.SPAN], one % share * 2
+        count = min(step[at.SPAN], end - first)
+        if made != first:
+            for n in range(count):
+                _take_apart(_block(inputs, n, tiles), n % _TILE_ROWS, buffer(call, first + n, step[at.INPUT]), tiles)
+            made = first
+        _panels(step, call, first, count, panel, room + _TOLD * FLOAT, inputs, tiles)
+    _end()
+
+
+@inner
+def _panels(step, call, first, count, first_panel, sums, inputs, tiles):
+    """What `count` rows from the first on give for two panels, or for the last one."""
+    for panel in range(first_panel, min(first_panel + 2, step[at.PANELS])):
+        weights = step[at.WEIGHTS_AT] + panel * tiles * _WEIGHTS
+        for start in range(0, count, 2 * _TILE_ROWS):
+            rows = _block(inputs, start, tiles)
+            if count > _TILE_ROWS:
+                _many_rows(sums, rows, tiles * _INPUTS, weights, tiles)
+            else:
+                _few_rows(sums, rows, weights, tiles)
+            for n in range(min(2 * _TILE_ROWS, count - start)):
+                finish(step, call, first + start + n, panel, load(sums, n * PANEL))
+
+
+@inner
+def _tell(told, rows):
+    """What the processor reads of its tiles: that this is the first palette, and of each tile its bytes a row and its rows.
+
+    rows: of all tiles but the last, which has all.
+    """
+    words = numbers(told)
+    for n in range(LINE // 8):
+        words[n] = 0
+    words[0] = 1
+    words[2] = words[3] = LINE * 0x0001_0001_0001_0001
+    words[6] = rows * 0x01_0101_0101_0101 + (_TILE_ROWS << 56)
+
+
+@inner
+def _block(inputs, n, tiles):
+    """The block in which the n-th row of a task lies."""
+    return inputs + n // _TILE_ROWS * tiles * _INPUTS
+
+
+@inner
+def _take_apart(block, place, x, tiles):
+    """Put a row of floats at x into its place in the tiles of a block. Places of no row stay as they are."""
+    for tile in range(tiles):
+        to, rest = block + tile * _INPUTS + place * LINE, load(x, tile * LANES)
+        for part in range(_PARTS):
+            head = cut(rest)
+            store_upper(to + part * _TILE, 0, head)
+            rest = sub(rest, head)
+
+
+@contextmanager
+def _summed(builder, sums, count) -> Iterator[None]:
+    """The first tiles are sums from zero on, two side by side for each of `count`; they are stored in the end."""
+    for total in range(2 * count):
+        _call(builder, "tilezero", _BYTE(total))
+    yield
+    for total in range(2 * count):
+        place = builder.add(sums, _LONG(total // 2 * _TILE_ROWS * _SUMS + total % 2 * LINE))
+        _call(builder, "tilestored64", _BYTE(total), _pointer(builder, place), _LONG(_SUMS))
+
+
+def _multiply(builder, total, rows, weights):
+    _call(builder, "tdpbf16ps", _BYTE(total), _BYTE(rows), _BYTE(weights))
+
+
+def _load(builder, tile, address):
+    """Fill a tile from one line after the other."""
+    _call(builder, "tileloadd64", _BYTE(tile), _pointer(builder, address), _LONG(LINE))
+
+
+def _load_weights(builder, tile, address):
+    """The same, with the tile behind asked for, which the processor does not do by itself."""
+    for line in range(_TILE, 2 * _TILE, LINE):
+        prefetch(builder, builder.add(address, _LONG(line)), nearest=True)
+    _load(builder, tile, address)
+
+
+def _behind(builder, address, count, size):
+    """The address behind `count` pieces of `size` bytes."""
+    return builder.add(address, builder.mul(count, _LONG(size)))
+
+
+def _pointer(builder, address):
+    return builder.inttoptr(address, _BYTE.as_pointer())
+
+
+def _call(builder, name, *values):
+    shape = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(cgutils.get_or_insert_function(builder.module, shape, f"llvm.x86.{name}"), values)
