@@ -23,6 +23,11 @@ def inner(function: Callable) -> Callable[..., Any]:
     return njit(**options)(function)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
+def is_inner(function: Any) -> bool:
+    """Whether Numba's function is one for use inside kernels alone."""
+    return "no_cpython_wrapper" in function.targetoptions
+
+
 class Kernel:
     """A function of whole numbers, addresses among them, that returns nothing and raises nothing."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from rwkv_music_kernels.cpu.kernel import Kernel
+from rwkv_music_kernels.cpu.kernel import Kernel, is_inner
 
 # Triple and processor: the oldest x86, AVX2, AVX-512, any 64-bit ARM, Apple's, and a server's with SVE.
 PROCESSORS = MappingProxyType(
@@ -71,7 +71,7 @@ def llvm_of(module: str) -> Iterator[tuple[str, str]]:
     for name, found in vars(import_module(whole)).items():
         if isinstance(found, Kernel):
             code = found.compiled.inspect_llvm()
-        elif hasattr(found, "py_func") and name[0] != "_" and found.__module__ == whole:
+        elif hasattr(found, "py_func") and name[0] != "_" and found.__module__ == whole and not is_inner(found):
             signature = arguments(module, found)
             found.compile(signature)
             code = found.inspect_llvm(signature)
