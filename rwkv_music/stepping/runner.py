@@ -18,7 +18,6 @@ from rwkv_music_kernels.cpu.matvec import PANEL, instruction_set
 from rwkv_music_kernels.cpu.memory import Store
 from rwkv_music_kernels.cpu.program import Program
 from rwkv_music_kernels.cpu.team import Team
-from rwkv_music_kernels.cpu.tiles import has_tiles
 
 # Tokens of all pieces that go through together; longer inputs go in turns, to the same bits.
 ROWS = 256
@@ -40,7 +39,7 @@ class CpuRunner:
         self._program = _program(spec, weights, dtype)
         self._table = self._program.table()
         self._team = Team()
-        self.about = f"Numba, {dtype}, {instruction_set()}{' and AMX' if has_tiles() else ''}"
+        self.about = f"Numba, {dtype}, {instruction_set()}{' and AMX' if self._program.tiled else ''}"
 
     def forward(self, ids: Tensor, state: State, all_logits: bool) -> tuple[Tensor, State]:
         """See `Runner.forward`."""

@@ -119,6 +119,8 @@ def test_float32_that_fits_bfloat16_is_kept_as_that_and_nothing_else_is():
         assert packed.kind == BFLOAT16 and torch.equal(unpack(packed)[:, :70], matrix.float())
         tiles = pack(given, FLOAT32, halves=TILES)
         assert tiles.kind == TILES and torch.equal(unpack(tiles)[:, :70], matrix.float())
+    beside = torch.cat([torch.ones(1).bfloat16(), matrix.flatten()])[1:].view_as(matrix)
+    assert torch.equal(unpack(pack(beside, FLOAT32, halves=TILES))[:, :70], matrix.float())
     finer = matrix.float()
     finer[44, 69] = 1 + 2**-12
     assert pack(finer, FLOAT32).kind == FLOAT32

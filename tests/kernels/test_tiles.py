@@ -15,24 +15,25 @@ from rwkv_music_kernels.cpu.tiles import has_tiles, rows_at_once
 pytestmark = pytest.mark.skipif(not has_tiles(), reason="this processor has no tiles that take bfloat16")
 
 
-def product(matrices: Sequence[Tensor], x: Tensor, threads: int = 1, **options) -> list[Tensor]:
-    """What a program gives, (rows, outputs) for each matrix; all else in its memory is NaN. x: (rows, inputs)."""
-    program, inputs = Program("float32"), matrices[0].shape[1]
-    start = program.buffer(inputs)
-    outs = [program.buffer(len(matrix)) for matrix in matrices]
-    for matrix, out in zip(matrices, outs, strict=True):
-        program.product(start, matrix, out, **options)
-    scratch = torch.full((len(x), program.pitch), torch.nan)
-    scratch[:, : inputs + -inputs % 32] = 0
-    scratch[:, :inputs] = x
+def product(matrix: Tensor, *xs: Tensor, threads: int = 1, **options) -> Sequence[Tensor]:
+    """What a program gives, (rows, outputs) for each x, (rows, inputs); all else in its memory is NaN."""
+    program, (outputs, inputs), rows = Program("float32"), matrix.shape, len(xs[0])
+    starts, outs = ([program.buffer(width) for _ in xs] for width in (inputs, outputs))
+    packed = program.matrix(matrix)
+    for start, out in zip(starts, outs, strict=True):
+        program.product(start, packed, out, **options)
+    scratch = torch.full((rows, program.pitch), torch.nan)
+    for x, start in zip(xs, starts, strict=True):
+        scratch[:, start : start + inputs + -inputs % 32] = 0
+        scratch[:, start : start + inputs] = x
     rooms = torch.full((threads, program.room), torch.nan)
     call = np.zeros(at.CALL_SIZE, dtype=np.int64)
     call[[at.PIECES, at.LENGTH, at.SCRATCH_AT, at.PITCH, at.ROOMS_AT, at.ROOM_PITCH]] = (
-        *(1, len(x), scratch.data_ptr(), program.pitch),
+        *(1, rows, scratch.data_ptr(), program.pitch),
         *(rooms.data_ptr(), program.room),
     )
     Team().run(program.table(), call, threads)
-    return [scratch[:, out : out + len(matrix)] for matrix, out in zip(matrices, outs, strict=True)]
+    return [scratch[:, out : out + outputs] for out in outs]
 
 
 def matrix_and_rows(outputs: int, inputs: int, rows: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +47,7 @@ def matrix_and_rows(outputs: int, inputs: int, rows: int) -> tuple[Tensor, Tenso
 @pytest.mark.parametrize("outputs, inputs", [(32, 32), (45, 70), (64, 256), (97, 3072)])
 def test_products_are_those_of_floats(outputs, inputs, rows):
     matrix, x = matrix_and_rows(outputs, inputs, rows)
-    (found,) = product([matrix], x)
+    (found,) = product(matrix, x)
     # Of each sum so much as roundings make of floats that are added one by one.
     within = 2.0**-22 * (x.double().abs() @ matrix.double().abs().T)
     assert ((found.double() - x.double() @ matrix.double().T).abs() <= within).all()
@@ -55,30 +56,35 @@ def test_products_are_those_of_floats(outputs, inputs, rows):
 @pytest.mark.parametrize("inputs", [64, 3072])
 def test_a_row_is_the_same_bits_in_any_company(inputs):
     matrix, x = matrix_and_rows(70, inputs, 300)
-    (whole,) = product([matrix], x)
+    (whole,) = product(matrix, x)
     assert rows_at_once(3072) < 100 < 200 < rows_at_once(64)
     for first, end in ((0, 1), (17, 18), (3, 9), (16, 32), (100, 117), (20, 61), (150, 281)):
-        assert torch.equal(product([matrix], x[first:end])[0], whole[first:end])
+        assert torch.equal(product(matrix, x[first:end])[0], whole[first:end])
 
 
 @pytest.mark.parametrize("rows", [3, 200])
 def test_threads_give_the_same_bits_and_each_step_has_its_own_inputs(rows):
     matrix, x = matrix_and_rows(300, 96, rows)
     for threads in (1, 2, 3):
-        one, other = product([matrix, -matrix], x, threads)
-        assert torch.equal(one, product([matrix], x)[0]) and torch.equal(other, -one)
+        one, other = product(matrix, x, x.flip(0), threads=threads)
+        assert torch.equal(one, product(matrix, x)[0]) and torch.equal(other, one.flip(0))
 
 
 def test_what_comes_behind_the_sums_is_that_of_every_product():
     matrix, x = matrix_and_rows(64, 64, 20)
-    (plain,), offset = product([matrix], x / 1e12), torch.linspace(-1, 1, 64)
-    (found,) = product([matrix], x / 1e12, offset=offset, activation=at.SQUARED_RELU)
+    (plain,), offset = product(matrix, x / 1e12), torch.linspace(-1, 1, 64)
+    (found,) = product(matrix, x / 1e12, offset=offset, activation=at.SQUARED_RELU)
     torch.testing.assert_close(found, (plain + offset).relu() ** 2)
+
+
+def test_no_rows_give_nothing():
+    matrix, x = matrix_and_rows(64, 64, 0)
+    assert product(matrix, x)[0].shape == (0, 64)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_no_number_stays_none_and_in_its_row(bad):
     matrix, x = matrix_and_rows(64, 64, 20)
     x[7, 33] = bad
-    (found,) = product([matrix], x)
+    (found,) = product(matrix, x)
     assert not found[7].isfinite().any() and found[[n for n in range(20) if n != 7]].isfinite().all()

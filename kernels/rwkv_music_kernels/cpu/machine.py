@@ -3,7 +3,7 @@
 An operation is cut into tasks that threads take from a shared counter, a run of them at a time: cores that share a
 counter pay for every look at it, and memory is read fastest in order. Who takes which changes no number. A thread
 waits behind an operation until its tasks are done, not until the other threads have come, so one that the system has
-put to sleep holds nobody up unless it sleeps over a task. See `layout` for what the tables hold.
+put to sleep holds nobody up unless it sleeps over a task that it took. See `layout` for what the tables hold.
 """
 
 from numba import njit

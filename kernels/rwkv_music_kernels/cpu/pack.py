@@ -103,6 +103,8 @@ def unpack(packed: Packed) -> Tensor:
 def _put(panels: Tensor, rows: Tensor, kind: int) -> None:
     """Lay rows, (panels * PANEL, inputs), into panels, (panels, inputs, PANEL)."""
     outputs, inputs, order = _ORDERS[kind]
+    # Groups can be seen only where the memory of the rows begins with a whole one.
+    rows = rows.clone() if rows.storage_offset() % 2 else rows
     groups = rows.to(panels.dtype).contiguous().view(_GROUPS[kind])
     cut = groups.view(len(panels), *outputs, *inputs).permute(0, *(place + 1 for place in order))
     panels.flatten(1).view(_GROUPS[kind]).view(cut.shape).copy_(cut)

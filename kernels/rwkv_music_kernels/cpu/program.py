@@ -48,6 +48,8 @@ class Program:
         self.columns = 0
         self.room = SUMS
         self.outputs = 0
+        # Whether any matrix is multiplied in tiles.
+        self.tiled = False
         # Steps from the first on that make the last layer's memory; those behind are for logits, and what that layer's
         # channel mix remembers.
         self.memory_steps = 0
@@ -173,6 +175,7 @@ class Program:
         if offset is not None:
             self._multiple("a vector that is added", offset.numel())
         if packed.kind == TILES:
+            self.tiled = True
             self._rooms(tiled_floats(packed.inputs))
             self._add(tiled, fields | {at.SPAN: rows_at_once(packed.inputs), at.PREPARES: 1})
             return

@@ -1,7 +1,8 @@
 """Rows times a matrix in the tiles that some processors multiply in one instruction (Intel's AMX).
 
 They take bfloat16 and add float32 up. A float32 is the sum of three bfloat16, its 24 bits eight by eight, so every input
-meets its weight three times, and the sums are as exact as those of floats. Weights are what bfloat16 holds, packed as TILES.
+meets its weight three times, and the sums are as exact as those of floats, but for inputs below 1e-30, whose small parts
+count as zero; an infinite one gives NaN. Weights are what bfloat16 holds, packed as TILES.
 
 What a row gives does not depend on which rows are in its tile, nor on how many.
 """
@@ -115,6 +116,8 @@ def tiled(step, call, task, stop, room):
     """See `product`: the same of weights in TILES. Every thread takes its inputs apart in its own room."""
     step, call = numbers(step), numbers(call)
     (first_row, end), share, made = rows_of(step, call), step[at.SHARE], -1
+    if task == stop:
+        return
     tiles = step[at.INPUTS] // INPUTS
     inputs = room + _ROOM * FLOAT
     _tell(room, min(end - first_row, _TILE_ROWS))

@@ -112,18 +112,26 @@ def main(out: Path) -> None:
     quiet: dict[str, Any] = {"habits": {"checkpoint_seconds": 1e9}}
     dropped: dict[str, Any] = {"optimiser": {"dropout": 0.1}}
     muon = quiet | {"optimiser": {"name": "muon"}}
+    # So large that torch would share operations out among threads, which changes last digits.
+    threaded = quiet | {
+        "shape": {"layers": 1, "width": 64, "head_size": 32},
+        "data": {"tokens_per_step": 2048, "pieces": 4, "window": 512},
+        "machine": {"threads": 2},
+    }
     carried = quiet | {"data": {"tokens_per_step": 128, "pieces": 4, "window": 32, "carry": True}}
 
     def one() -> None:
         train(out, "packed", Layout(), quiet)
         train(out, "muon", Layout(), muon, 2)
         train(out, "carried", Layout(), carried)
+        train(out, "threaded", Layout(), threaded | {"machine": {"threads": 1}}, 3)
         train(out, "whole", Layout(), quiet | dropped)
         train(out, "moving", Layout(), dropped, 2)
 
     def two() -> None:
         train(out, "ddp", Layout(), quiet)
         train(out, "ddp32", Layout(sums="float32"), quiet)
+        train(out, "threaded", Layout(), threaded, 3)
         train(out, "fsdp", Layout(spread="fsdp"), quiet)
         train(out, "muon", Layout(spread="fsdp"), muon, 2)
         train(out, "context", Layout(context=2), quiet)

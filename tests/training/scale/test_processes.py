@@ -47,6 +47,11 @@ def test_whole_copies_learn_every_bit_that_one_process_learns(out, name):
     assert distance(out, name, "packed-1") == 0
 
 
+def test_threads_of_processes_learn_every_bit_that_one_thread_learns(out):
+    assert losses(out, "threaded-2") == losses(out, "threaded-1")
+    assert distance(out, "threaded-2", "threaded-1") == 0
+
+
 @pytest.mark.parametrize("name", ["ddp32-2", "ddp32-4", "fsdp-2", "fsdp-4", "hsdp-4"])
 def test_every_spread_learns_what_one_process_learns(out, name):
     assert losses(out, name) == pytest.approx(losses(out, "packed-1"), abs=TOLERANCE)

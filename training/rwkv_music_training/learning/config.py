@@ -164,13 +164,14 @@ class Machine(Frozen):
     # Neighbouring processes that share every micro-batch, and copies of the model with "hsdp" (0: one a node).
     context: int = Field(default=1, ge=1)
     copies: int = Field(default=0, ge=0)
-    # Gradients are added up in it: float64 gives the same bits on any number of processes ("auto": on CPUs).
+    # Gradients are added up in it: float64 gives the same bits on any number of processes that read whole rows ("auto":
+    # on CPUs).
     sums: Literal["auto", "float32", "float64"] = "auto"
     # Minutes after which a process that does not answer counts as lost.
     patience: float = Field(default=10.0, gt=0)
     # "bfloat16": matrix products by autocast, all weights and states stay float32.
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    # Threads on one CPU process, each working on one micro-batch at a time.
+    # Threads of a CPU process, each working on one micro-batch at a time.
     threads: int = Field(default=2, ge=1)
     # Keep only the input of each block and compute the rest again in the backward pass: less memory, a third more work.
     recompute: bool = False

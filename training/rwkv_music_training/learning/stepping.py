@@ -38,8 +38,8 @@ class Stepper:
         self._config = learner.config
         self._batches = batches
         machine = self._config.machine
-        # Micro-batches in parallel, one thread each, beat threads inside every operation.
-        self._threads = machine.threads if parallel.world == 1 and parallel.device.type == "cpu" else 1
+        # Micro-batches in parallel, one thread each, beat threads inside every operation, whose number changes last digits.
+        self._threads = machine.threads if parallel.side_by_side else 1
         if parallel.device.type == "cpu":
             torch.set_num_threads(1 if self._threads > 1 else machine.threads)
         if machine.compile:

@@ -29,7 +29,8 @@ class Layout:
     context: int = 1
     # Copies of the model with "hsdp"; 0 is one a node.
     copies: int = 0
-    # How gradients are added up. "float64": the same bits for any number of processes, for twice the words between them.
+    # How gradients are added up. "float64": the same bits for any number of processes that read whole rows, for twice the
+    # words between them.
     # "float32": while the last micro-batch goes backward. "auto": float64 on the CPU where each process holds the model.
     sums: Literal["auto", "float32", "float64"] = "auto"
     # "auto", "cpu" or "cuda".

@@ -2,8 +2,8 @@
 
 Every process could read any part of the data, as the order of the data is a function of the step alone. What a process
 reads is decided here, by index; losses, counts and gradients are summed here and divided by the counted positions of the
-whole step, so that any number of processes gives the same numbers: to the bit where sums are float64, else but for
-rounding.
+whole step, so that any number of processes gives the same numbers: to the bit where sums are float64 and rows are not
+shared, else but for rounding.
 """
 
 import logging
@@ -81,6 +81,12 @@ class Parallel:
         """Whether this process is the one that speaks and writes."""
         return self.rank == 0
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether threads may read micro-batches beside each other: no operation of theirs is one that processes share."""
+        apart = self.world == 1 or (self._summing is InFloat64 and self.passing is None)
+        return apart and self.device.type == "cpu"
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module as it is to be called in training; its parameters are those to optimise.
 
@@ -117,11 +123,11 @@ class Parallel:
         pieces: this reader's micro-batches of the step, one at least. rounds: the most that any reader has; all take as
         many, since they gather and reduce together, and one that has run out reads its last one again for nothing.
         read: a micro-batch -> the sum of nats over its counted positions, (), and their number; it calls what `wrap`
-        returned. threads: micro-batches at a time on the CPU of a run of one process. others: numbers of this process
-        that are summed on the way.
+        returned. threads: micro-batches at a time, where they may be read side by side. others: numbers of this
+        process that are summed on the way.
         """
         summing = self._summing(module, self.world)
-        if self.world == 1 and threads > 1 and len(pieces) > 1:
+        if self.side_by_side and threads > 1 and len(pieces) > 1:
             losses, counts = self._in_threads(summing, pieces, read, threads)
         else:
             losses, counts = _one_by_one(summing, pieces, rounds, read)

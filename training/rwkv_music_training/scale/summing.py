@@ -62,15 +62,16 @@ class WhileReading(Summing):
 
 
 class InFloat64(Summing):
-    """In float64, after the last micro-batch: the same bits for any number of processes and threads."""
+    """In float64, after the last micro-batch: the same bits for any number of processes that read whole rows."""
 
     def __init__(self, module: nn.Module, world: int):
         super().__init__(module, world)
         sizes = [parameter.numel() for parameter in self.parameters]
-        self._whole = torch.zeros(sum(sizes), dtype=torch.float64, device=self.parameters[0].device)
-        self._sums = [
-            part.view_as(parameter) for part, parameter in zip(self._whole.split(sizes), self.parameters, strict=True)
-        ]
+        device = self.parameters[0].device
+        self._whole = torch.zeros(sum(sizes) + len(sizes), dtype=torch.float64, device=device)
+        # Behind the sums, of every parameter how many processes used it.
+        *sums, self._users = self._whole.split([*sizes, len(sizes)])
+        self._sums = [part.view_as(parameter) for part, parameter in zip(sums, self.parameters, strict=True)]
         self._used = [False] * len(sizes)
 
     @contextmanager
@@ -87,8 +88,9 @@ class InFloat64(Summing):
                 self._used[place] = True
 
     def leave(self, count: float) -> None:
+        self._users.copy_(torch.tensor(self._used))
         if self._world > 1:
             dist.all_reduce(self._whole)
-        for parameter, total, used in zip(self.parameters, self._sums, self._used, strict=True):
-            if used:
+        for parameter, total, users in zip(self.parameters, self._sums, self._users.tolist(), strict=True):
+            if users:
                 parameter.grad = (total / count).to(parameter.dtype)
