@@ -1,4 +1,4 @@
-"""Products in the processor's tiles, where it has some: as exact as float32, and the same bits for a row in any company."""
+"""Products in tiles, the processor's or those of their slow twin: as exact as float32, and the same bits for a row in any company."""
 
 from collections.abc import Sequence
 
@@ -8,31 +8,36 @@ import torch
 from torch import Tensor
 
 from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu import program
 from rwkv_music_kernels.cpu.program import Program
 from rwkv_music_kernels.cpu.team import Team
-from rwkv_music_kernels.cpu.tiles import has_tiles, rows_at_once
+from rwkv_music_kernels.cpu.tiles import rows_at_once
 
-pytestmark = pytest.mark.skipif(not has_tiles(), reason="this processor has no tiles that take bfloat16")
+
+@pytest.fixture(autouse=True)
+def tiles(monkeypatch):
+    """Weights are packed for tiles, whatever the processor has."""
+    monkeypatch.setattr(program, "has_tiles", lambda: True)
 
 
 def product(matrix: Tensor, *xs: Tensor, threads: int = 1, **options) -> Sequence[Tensor]:
     """What a program gives, (rows, outputs) for each x, (rows, inputs); all else in its memory is NaN."""
-    program, (outputs, inputs), rows = Program("float32"), matrix.shape, len(xs[0])
-    starts, outs = ([program.buffer(width) for _ in xs] for width in (inputs, outputs))
-    packed = program.matrix(matrix)
+    written, (outputs, inputs), rows = Program("float32"), matrix.shape, len(xs[0])
+    starts, outs = ([written.buffer(width) for _ in xs] for width in (inputs, outputs))
+    packed = written.matrix(matrix)
     for start, out in zip(starts, outs, strict=True):
-        program.product(start, packed, out, **options)
-    scratch = torch.full((rows, program.pitch), torch.nan)
+        written.product(start, packed, out, **options)
+    scratch = torch.full((rows, written.pitch), torch.nan)
     for x, start in zip(xs, starts, strict=True):
         scratch[:, start : start + inputs + -inputs % 32] = 0
         scratch[:, start : start + inputs] = x
-    rooms = torch.full((threads, program.room), torch.nan)
+    rooms = torch.full((threads, written.room), torch.nan)
     call = np.zeros(at.CALL_SIZE, dtype=np.int64)
     call[[at.PIECES, at.LENGTH, at.SCRATCH_AT, at.PITCH, at.ROOMS_AT, at.ROOM_PITCH]] = (
-        *(1, rows, scratch.data_ptr(), program.pitch),
-        *(rooms.data_ptr(), program.room),
+        *(1, rows, scratch.data_ptr(), written.pitch),
+        *(rooms.data_ptr(), written.room),
     )
-    Team().run(program.table(), call, threads)
+    Team().run(written.table(), call, threads)
     return [scratch[:, out : out + outputs] for out in outs]
 
 

@@ -4,7 +4,7 @@ They take bfloat16 and add float32 up. A float32 is the sum of three bfloat16, i
 meets its weight three times, and the sums are as exact as those of floats, but for inputs below 1e-30, whose small parts
 count as zero; an infinite one gives NaN. Weights are what bfloat16 holds, packed as TILES.
 
-What a row gives does not depend on which rows are in its tile, nor on how many.
+Processors without tiles have a slow twin of the same kernel, which tests alone use. What a row gives does not depend on which rows are in its tile, nor on how many.
 """
 
 import ctypes
@@ -42,6 +42,7 @@ _NEAR = 5 << 18
 _ARCH_PRCTL, _ASK, _TILE_DATA = 158, 0x1023, 18
 
 _BYTE, _LONG = ir.IntType(8), ir.IntType(64)
+_WORDS, _FLOATS = (ir.VectorType(kind, _TILE_ROWS) for kind in (ir.IntType(32), ir.FloatType()))
 
 
 @cache
@@ -69,13 +70,15 @@ def tiled_floats(inputs: int) -> int:
 @operation(types.void, types.int64)
 def _begin(builder, told):
     """Set the tiles up as the line at an address tells."""
-    _call(builder, "ldtilecfg", _pointer(builder, told))
+    if has_tiles():
+        _call(builder, "ldtilecfg", _pointer(builder, told))
 
 
 @operation(types.void)
 def _end(builder):
     """Give the tiles back."""
-    _call(builder, "tilerelease")
+    if has_tiles():
+        _call(builder, "tilerelease")
 
 
 @operation(types.void, *[types.int64] * 4)
@@ -85,30 +88,30 @@ def _few_rows(builder, sums, rows, weights, tiles):
     rows: (inputs / INPUTS, _PARTS, 16, INPUTS). tiles: inputs / INPUTS.
     """
     parts, stored = (2, 3, 4), 7
-    with _summed(builder, sums, 1), cgutils.for_range(builder, tiles) as loop:
+    with _summed(builder, sums, 1) as at_hand, cgutils.for_range(builder, tiles) as loop:
         own, theirs = _behind(builder, rows, loop.index, _INPUTS), _behind(builder, weights, loop.index, _WEIGHTS)
         for part, tile in enumerate(parts):
-            _load(builder, tile, builder.add(own, _LONG(part * _TILE)))
+            at_hand.load(tile, builder.add(own, _LONG(part * _TILE)))
         for half in range(2):
-            _load_weights(builder, stored, builder.add(theirs, _LONG(half * _TILE)))
+            _load_weights(builder, at_hand, stored, builder.add(theirs, _LONG(half * _TILE)))
             for tile in parts:
-                _multiply(builder, half, tile, stored)
+                at_hand.multiply(half, tile, stored)
 
 
 @operation(types.void, *[types.int64] * 5)
 def _many_rows(builder, sums, rows, apart, weights, tiles):
     """The same of two blocks of rows, `apart` bytes from each other: (2, 16, PANEL)."""
     taken, halves = (4, 5), (6, 7)
-    with _summed(builder, sums, 2), cgutils.for_range(builder, tiles) as loop:
+    with _summed(builder, sums, 2) as at_hand, cgutils.for_range(builder, tiles) as loop:
         own, theirs = _behind(builder, rows, loop.index, _INPUTS), _behind(builder, weights, loop.index, _WEIGHTS)
         for half, stored in enumerate(halves):
-            _load_weights(builder, stored, builder.add(theirs, _LONG(half * _TILE)))
+            _load_weights(builder, at_hand, stored, builder.add(theirs, _LONG(half * _TILE)))
         for part in range(_PARTS):
             for n, tile in enumerate(taken):
                 block = builder.add(own, builder.mul(apart, _LONG(n)))
-                _load(builder, tile, builder.add(block, _LONG(part * _TILE)))
+                at_hand.load(tile, builder.add(block, _LONG(part * _TILE)))
                 for half, stored in enumerate(halves):
-                    _multiply(builder, 2 * n + half, tile, stored)
+                    at_hand.multiply(2 * n + half, tile, stored)
 
 
 @Kernel
@@ -179,31 +182,106 @@ def _take_apart(block, place, x, tiles):
             rest = sub(rest, head)
 
 
+class _Amx:
+    """The tiles of the processor, by their numbers."""
+
+    def __init__(self, builder):
+        self._builder = builder
+
+    def clear(self, tile) -> None:
+        """Fill a tile with zeros."""
+        _call(self._builder, "tilezero", _BYTE(tile))
+
+    def load(self, tile, address) -> None:
+        """Fill a tile from one line after the other."""
+        _call(self._builder, "tileloadd64", _BYTE(tile), _pointer(self._builder, address), _LONG(LINE))
+
+    def multiply(self, total, rows, weights) -> None:
+        """Add the products of two tiles of bfloat16 to one of float32."""
+        _call(self._builder, "tdpbf16ps", _BYTE(total), _BYTE(rows), _BYTE(weights))
+
+    def store(self, tile, address) -> None:
+        """Put sums, whose rows are those of a whole panel."""
+        _call(self._builder, "tilestored64", _BYTE(tile), _pointer(self._builder, address), _LONG(_SUMS))
+
+
+class _Plain(_Amx):
+    """The same in memory and in vectors, slowly: for processors without tiles."""
+
+    def __init__(self, builder):
+        super().__init__(builder)
+        self._tiles = [cgutils.alloca_once(builder, ir.ArrayType(_WORDS, _TILE_ROWS)) for _ in range(8)]
+        self._halves = [cgutils.alloca_once(builder, _FLOATS) for _ in range(2)]
+
+    def clear(self, tile) -> None:
+        self._builder.store(ir.Constant(ir.ArrayType(_WORDS, _TILE_ROWS), None), self._tiles[tile])
+
+    def load(self, tile, address) -> None:
+        with cgutils.for_range(self._builder, _LONG(_TILE_ROWS)) as row:
+            words = self._builder.load(_line(self._builder, address, row.index, LINE), align=4)
+            self._builder.store(words, self._row(tile, row.index), align=4)
+
+    def multiply(self, total, rows, weights) -> None:
+        builder, nothing = self._builder, ir.Constant(_FLOATS, None)
+        with cgutils.for_range(builder, _LONG(_TILE_ROWS)) as row:
+            for sums in self._halves:
+                builder.store(nothing, sums)
+            # The first and the second of all pairs are added up by themselves, as the processor does.
+            with cgutils.for_range(builder, _LONG(_TILE_ROWS)) as pair:
+                words = builder.load(self._row(rows, row.index), align=4)
+                own = _apart(builder, _spread(builder, builder.extract_element(words, pair.index)))
+                theirs = _apart(builder, builder.load(self._row(weights, pair.index), align=4))
+                for sums, x, weight in zip(self._halves, own, theirs, strict=True):
+                    builder.store(builder.fadd(builder.load(sums), builder.fmul(x, weight)), sums)
+            place = self._row(total, row.index)
+            so_far = builder.bitcast(builder.load(place, align=4), _FLOATS)
+            more = builder.fadd(*(builder.load(sums) for sums in self._halves))
+            builder.store(builder.bitcast(builder.fadd(so_far, more), _WORDS), place, align=4)
+
+    def store(self, tile, address) -> None:
+        with cgutils.for_range(self._builder, _LONG(_TILE_ROWS)) as row:
+            words = self._builder.load(self._row(tile, row.index), align=4)
+            self._builder.store(words, _line(self._builder, address, row.index, _SUMS), align=4)
+
+    def _row(self, tile, n):
+        return self._builder.gep(self._tiles[tile], [_LONG(0), n])
+
+
+def _spread(builder, word):
+    nothing = ir.Constant(_WORDS, ir.Undefined)
+    return builder.shuffle_vector(
+        builder.insert_element(nothing, word, _LONG(0)), nothing, ir.Constant(_WORDS, [0] * _TILE_ROWS)
+    )
+
+
+def _apart(builder, pairs):
+    """The first bfloat16 of each word as floats, and the second."""
+    first = builder.shl(pairs, ir.Constant(_WORDS, [16] * _TILE_ROWS))
+    second = builder.and_(pairs, ir.Constant(_WORDS, [0xFFFF0000] * _TILE_ROWS))
+    return [builder.bitcast(half, _FLOATS) for half in (first, second)]
+
+
+def _line(builder, address, n, pitch):
+    """The n-th line behind an address."""
+    return builder.inttoptr(_behind(builder, address, n, pitch), _WORDS.as_pointer())
+
+
 @contextmanager
-def _summed(builder, sums, count) -> Iterator[None]:
+def _summed(builder, sums, count) -> Iterator[_Amx]:
     """The first tiles are sums from zero on, two side by side for each of `count`; they are stored in the end."""
+    at_hand = _Amx(builder) if has_tiles() else _Plain(builder)
     for total in range(2 * count):
-        _call(builder, "tilezero", _BYTE(total))
-    yield
+        at_hand.clear(total)
+    yield at_hand
     for total in range(2 * count):
-        place = builder.add(sums, _LONG(total // 2 * _TILE_ROWS * _SUMS + total % 2 * LINE))
-        _call(builder, "tilestored64", _BYTE(total), _pointer(builder, place), _LONG(_SUMS))
+        at_hand.store(total, builder.add(sums, _LONG(total // 2 * _TILE_ROWS * _SUMS + total % 2 * LINE)))
 
 
-def _multiply(builder, total, rows, weights):
-    _call(builder, "tdpbf16ps", _BYTE(total), _BYTE(rows), _BYTE(weights))
-
-
-def _load(builder, tile, address):
-    """Fill a tile from one line after the other."""
-    _call(builder, "tileloadd64", _BYTE(tile), _pointer(builder, address), _LONG(LINE))
-
-
-def _load_weights(builder, tile, address):
-    """The same, with the tile behind asked for, which the processor does not do by itself."""
+def _load_weights(builder, at_hand, tile, address):
+    """Load a tile, with the one behind asked for, which the processor does not do by itself."""
     for line in range(_TILE, 2 * _TILE, LINE):
         prefetch(builder, builder.add(address, _LONG(line)), nearest=True)
-    _load(builder, tile, address)
+    at_hand.load(tile, address)
 
 
 def _behind(builder, address, count, size):
