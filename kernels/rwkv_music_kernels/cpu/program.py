@@ -10,6 +10,7 @@ from torch import Tensor
 from rwkv_music_kernels.contract import KernelError
 from rwkv_music_kernels.cpu import layout as at
 from rwkv_music_kernels.cpu import rowwise
+from rwkv_music_kernels.cpu.amx import has_tiles
 from rwkv_music_kernels.cpu.heads import CHANNELS4, heads4, heads6, heads7, room_floats
 from rwkv_music_kernels.cpu.kernel import Kernel
 from rwkv_music_kernels.cpu.matvec import BFLOAT16, FLOAT32, INT8, MULTIPLY, PANEL, TILES
@@ -17,7 +18,7 @@ from rwkv_music_kernels.cpu.memory import Store
 from rwkv_music_kernels.cpu.pack import Packed, fits_bfloat16, pack
 from rwkv_music_kernels.cpu.product import SUMS, WIDE, product
 from rwkv_music_kernels.cpu.scratch import FLOAT, LINE
-from rwkv_music_kernels.cpu.tiles import has_tiles, rows_at_once, tiled, tiled_floats
+from rwkv_music_kernels.cpu.tiles import rows_at_once, tiled, tiled_floats
 from rwkv_music_kernels.cpu.vectors import LANES
 from rwkv_music_kernels.cpu.whole import whole_floats
 

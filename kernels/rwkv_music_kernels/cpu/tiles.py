@@ -4,28 +4,27 @@ They take bfloat16 and add float32 up. A float32 is the sum of three bfloat16, i
 meets its weight three times, and the sums are as exact as those of floats, but for inputs below 1e-30, whose small parts
 count as zero; an infinite one gives NaN. Weights are what bfloat16 holds, packed as TILES.
 
-Processors without tiles have a slow twin of the same kernel, which tests alone use. What a row gives does not depend on which rows are in its tile, nor on how many.
+What a row gives does not depend on which rows are in its tile, nor on how many. Where a processor has no tiles, the same
+kernel works on their slow twins (see `amx`): programs do not use it there, tests do.
 """
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from rwkv_music_kernels.cpu import layout as at
+from rwkv_music_kernels.cpu.amx import ROWS, Amx, tiles_of
 from rwkv_music_kernels.cpu.kernel import Kernel, inner, numbers
-from rwkv_music_kernels.cpu.matvec import INPUTS, PANEL, target
+from rwkv_music_kernels.cpu.matvec import INPUTS, PANEL
 from rwkv_music_kernels.cpu.product import finish
 from rwkv_music_kernels.cpu.scratch import FLOAT, LINE, buffer, rows_of
 from rwkv_music_kernels.cpu.vectors import LANES, cut, load, operation, prefetch, store_upper, sub
 
 # A tile has sixteen rows of a line each: of INPUTS bfloat16 of a row, of pairs of weights, or of sums for half a panel.
-_TILE_ROWS = 16
-_TILE = _TILE_ROWS * LINE
+_TILE = ROWS * LINE
 # Bfloat16 that a float32 is the sum of.
 _PARTS = 3
 # Bytes of the inputs of a block of sixteen rows, and of a panel's weights, that meet at a time; and of a row of sums.
@@ -34,51 +33,36 @@ _WEIGHTS = 2 * _TILE
 _SUMS = PANEL * FLOAT
 # Floats of the room for what the processor is told of its tiles, and for the sums of two blocks; behind them are inputs.
 _TOLD = LINE // FLOAT
-_ROOM = _TOLD + 2 * _TILE_ROWS * PANEL
+_ROOM = _TOLD + 2 * ROWS * PANEL
 # Bytes of inputs that stay in the cache of a core beside the weights that they meet.
 _NEAR = 5 << 18
 
-# How Linux is asked for the registers: arch_prctl, ARCH_REQ_XCOMP_PERM, and the number of the tiles' data.
-_ARCH_PRCTL, _ASK, _TILE_DATA = 158, 0x1023, 18
-
-_BYTE, _LONG = ir.IntType(8), ir.IntType(64)
-_WORDS, _FLOATS = (ir.VectorType(kind, _TILE_ROWS) for kind in (ir.IntType(32), ir.FloatType()))
-
-
-@cache
-def has_tiles() -> bool:
-    """Whether this processor has tiles that take bfloat16, and the system lends them."""
-    platform, features = target()
-    if not platform.startswith("x86_64") or "linux" not in platform or not {"amx-tile", "amx-bf16"} <= features:
-        return False
-    return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ASK, _TILE_DATA) == 0
+_LONG = ir.IntType(64)
 
 
 def rows_at_once(inputs: int) -> int:
     """Rows that one task takes."""
     rows = at.PRODUCT_ROWS
-    while rows > 2 * _TILE_ROWS and rows // _TILE_ROWS * inputs // INPUTS * _INPUTS > _NEAR:
+    while rows > 2 * ROWS and rows // ROWS * inputs // INPUTS * _INPUTS > _NEAR:
         rows //= 2
     return rows
 
 
 def tiled_floats(inputs: int) -> int:
     """Floats of room that a task takes."""
-    return _ROOM + rows_at_once(inputs) // _TILE_ROWS * inputs // INPUTS * _INPUTS // FLOAT
+    return _ROOM + rows_at_once(inputs) // ROWS * inputs // INPUTS * _INPUTS // FLOAT
 
 
 @operation(types.void, types.int64)
 def _begin(builder, told):
     """Set the tiles up as the line at an address tells."""
-    if has_tiles():
-        _call(builder, "ldtilecfg", _pointer(builder, told))
+    tiles_of(builder).begin(told)
 
 
 @operation(types.void)
 def _end(builder):
     """Give the tiles back."""
-    if has_tiles():
-        _call(builder, "tilerelease")
+    tiles_of(builder).end()
 
 
 @operation(types.void, *[types.int64] * 4)
@@ -123,14 +107,14 @@ def tiled(step, call, task, stop, room):
         return
     tiles = step[at.INPUTS] // INPUTS
     inputs = room + _ROOM * FLOAT
-    _tell(room, min(end - first_row, _TILE_ROWS))
+    _tell(room, min(end - first_row, ROWS))
     _begin(room)
     for one in range(task, stop):
         first, panel = first_row + one // share * step[at.SPAN], one % share * 2
         count = min(step[at.SPAN], end - first)
         if made != first:
             for n in range(count):
-                _take_apart(_block(inputs, n, tiles), n % _TILE_ROWS, buffer(call, first + n, step[at.INPUT]), tiles)
+                _take_apart(_block(inputs, n, tiles), n % ROWS, buffer(call, first + n, step[at.INPUT]), tiles)
             made = first
         _panels(step, call, first, count, panel, room + _TOLD * FLOAT, inputs, tiles)
     _end()
@@ -141,13 +125,13 @@ def _panels(step, call, first, count, first_panel, sums, inputs, tiles):
     """What `count` rows from the first on give for two panels, or for the last one."""
     for panel in range(first_panel, min(first_panel + 2, step[at.PANELS])):
         weights = step[at.WEIGHTS_AT] + panel * tiles * _WEIGHTS
-        for start in range(0, count, 2 * _TILE_ROWS):
+        for start in range(0, count, 2 * ROWS):
             rows = _block(inputs, start, tiles)
-            if count > _TILE_ROWS:
+            if count > ROWS:
                 _many_rows(sums, rows, tiles * _INPUTS, weights, tiles)
             else:
                 _few_rows(sums, rows, weights, tiles)
-            for n in range(min(2 * _TILE_ROWS, count - start)):
+            for n in range(min(2 * ROWS, count - start)):
                 finish(step, call, first + start + n, panel, load(sums, n * PANEL))
 
 
@@ -162,13 +146,13 @@ def _tell(told, rows):
         words[n] = 0
     words[0] = 1
     words[2] = words[3] = LINE * 0x0001_0001_0001_0001
-    words[6] = rows * 0x01_0101_0101_0101 + (_TILE_ROWS << 56)
+    words[6] = rows * 0x01_0101_0101_0101 + (ROWS << 56)
 
 
 @inner
 def _block(inputs, n, tiles):
     """The block in which the n-th row of a task lies."""
-    return inputs + n // _TILE_ROWS * tiles * _INPUTS
+    return inputs + n // ROWS * tiles * _INPUTS
 
 
 @inner
@@ -182,99 +166,15 @@ def _take_apart(block, place, x, tiles):
             rest = sub(rest, head)
 
 
-class _Amx:
-    """The tiles of the processor, by their numbers."""
-
-    def __init__(self, builder):
-        self._builder = builder
-
-    def clear(self, tile) -> None:
-        """Fill a tile with zeros."""
-        _call(self._builder, "tilezero", _BYTE(tile))
-
-    def load(self, tile, address) -> None:
-        """Fill a tile from one line after the other."""
-        _call(self._builder, "tileloadd64", _BYTE(tile), _pointer(self._builder, address), _LONG(LINE))
-
-    def multiply(self, total, rows, weights) -> None:
-        """Add the products of two tiles of bfloat16 to one of float32."""
-        _call(self._builder, "tdpbf16ps", _BYTE(total), _BYTE(rows), _BYTE(weights))
-
-    def store(self, tile, address) -> None:
-        """Put sums, whose rows are those of a whole panel."""
-        _call(self._builder, "tilestored64", _BYTE(tile), _pointer(self._builder, address), _LONG(_SUMS))
-
-
-class _Plain(_Amx):
-    """The same in memory and in vectors, slowly: for processors without tiles."""
-
-    def __init__(self, builder):
-        super().__init__(builder)
-        self._tiles = [cgutils.alloca_once(builder, ir.ArrayType(_WORDS, _TILE_ROWS)) for _ in range(8)]
-        self._halves = [cgutils.alloca_once(builder, _FLOATS) for _ in range(2)]
-
-    def clear(self, tile) -> None:
-        self._builder.store(ir.Constant(ir.ArrayType(_WORDS, _TILE_ROWS), None), self._tiles[tile])
-
-    def load(self, tile, address) -> None:
-        with cgutils.for_range(self._builder, _LONG(_TILE_ROWS)) as row:
-            words = self._builder.load(_line(self._builder, address, row.index, LINE), align=4)
-            self._builder.store(words, self._row(tile, row.index), align=4)
-
-    def multiply(self, total, rows, weights) -> None:
-        builder, nothing = self._builder, ir.Constant(_FLOATS, None)
-        with cgutils.for_range(builder, _LONG(_TILE_ROWS)) as row:
-            for sums in self._halves:
-                builder.store(nothing, sums)
-            # The first and the second of all pairs are added up by themselves, as the processor does.
-            with cgutils.for_range(builder, _LONG(_TILE_ROWS)) as pair:
-                words = builder.load(self._row(rows, row.index), align=4)
-                own = _apart(builder, _spread(builder, builder.extract_element(words, pair.index)))
-                theirs = _apart(builder, builder.load(self._row(weights, pair.index), align=4))
-                for sums, x, weight in zip(self._halves, own, theirs, strict=True):
-                    builder.store(builder.fadd(builder.load(sums), builder.fmul(x, weight)), sums)
-            place = self._row(total, row.index)
-            so_far = builder.bitcast(builder.load(place, align=4), _FLOATS)
-            more = builder.fadd(*(builder.load(sums) for sums in self._halves))
-            builder.store(builder.bitcast(builder.fadd(so_far, more), _WORDS), place, align=4)
-
-    def store(self, tile, address) -> None:
-        with cgutils.for_range(self._builder, _LONG(_TILE_ROWS)) as row:
-            words = self._builder.load(self._row(tile, row.index), align=4)
-            self._builder.store(words, _line(self._builder, address, row.index, _SUMS), align=4)
-
-    def _row(self, tile, n):
-        return self._builder.gep(self._tiles[tile], [_LONG(0), n])
-
-
-def _spread(builder, word):
-    nothing = ir.Constant(_WORDS, ir.Undefined)
-    return builder.shuffle_vector(
-        builder.insert_element(nothing, word, _LONG(0)), nothing, ir.Constant(_WORDS, [0] * _TILE_ROWS)
-    )
-
-
-def _apart(builder, pairs):
-    """The first bfloat16 of each word as floats, and the second."""
-    first = builder.shl(pairs, ir.Constant(_WORDS, [16] * _TILE_ROWS))
-    second = builder.and_(pairs, ir.Constant(_WORDS, [0xFFFF0000] * _TILE_ROWS))
-    return [builder.bitcast(half, _FLOATS) for half in (first, second)]
-
-
-def _line(builder, address, n, pitch):
-    """The n-th line behind an address."""
-    return builder.inttoptr(_behind(builder, address, n, pitch), _WORDS.as_pointer())
-
-
 @contextmanager
-def _summed(builder, sums, count) -> Iterator[_Amx]:
+def _summed(builder, sums, count) -> Iterator[Amx]:
     """The first tiles are sums from zero on, two side by side for each of `count`; they are stored in the end."""
-    at_hand = _Amx(builder) if has_tiles() else _Plain(builder)
+    at_hand = tiles_of(builder)
     for total in range(2 * count):
         at_hand.clear(total)
     yield at_hand
     for total in range(2 * count):
-        at_hand.store(total, builder.add(sums, _LONG(total // 2 * _TILE_ROWS * _SUMS + total % 2 * LINE)))
+        at_hand.store(total, builder.add(sums, _LONG(total // 2 * ROWS * _SUMS + total % 2 * LINE)), _SUMS)
 
 
 def _load_weights(builder, at_hand, tile, address):
@@ -287,12 +187,3 @@ def _load_weights(builder, at_hand, tile, address):
 def _behind(builder, address, count, size):
     """The address behind `count` pieces of `size` bytes."""
     return builder.add(address, builder.mul(count, _LONG(size)))
-
-
-def _pointer(builder, address):
-    return builder.inttoptr(address, _BYTE.as_pointer())
-
-
-def _call(builder, name, *values):
-    shape = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-    builder.call(cgutils.get_or_insert_function(builder.module, shape, f"llvm.x86.{name}"), values)
