@@ -21,6 +21,7 @@ class Summing(ABC):
     """The gradients of one step of a module, until they are whole. All processes must do the same together."""
 
     def __init__(self, module: nn.Module, world: int):
+        """module: as `Parallel.wrap` returned it; its gradients of before are dropped. world: processes that add up."""
         self._module = module
         self._world = world
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -33,11 +34,15 @@ class Summing(ABC):
 
     @abstractmethod
     def add(self, gradients: Sequence[Tensor | None]) -> None:
-        """Add the gradient of a micro-batch that was computed elsewhere, in the order of `parameters`."""
+        """Add the gradient of a micro-batch that was computed elsewhere: for each of `parameters` one of its shape, or None
+        where it was not used.
+        """
 
     @abstractmethod
     def leave(self, count: float) -> None:
-        """Put the sum over all processes, divided by `count`, into `.grad`."""
+        """Put the sum over all processes, divided by `count` (positions of the whole step), into `.grad`. Raises
+        RuntimeError where another process is lost.
+        """
 
 
 class WhileReading(Summing):
